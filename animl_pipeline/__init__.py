@@ -1,0 +1,1 @@
+"""From a camera-trap export to a trained, honestly evaluated species classifier."""

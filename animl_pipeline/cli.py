@@ -1,0 +1,145 @@
+"""The command line: one command per stage, derived from its Options, and `run` for all of them.
+
+Nothing imports this module.
+"""
+
+import dataclasses
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from animl_pipeline import project, stages
+from animl_pipeline.errors import PipelineError
+
+EXIT_TOO_MANY_FAILED = 3
+AS_IT_IS = "\b"  # before a paragraph of help whose lines are to stay as they are
+EXIT_INTERRUPTED = 130  # the shell's own convention: 128 + SIGINT
+
+app = typer.Typer(
+    name="pipeline",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="""From a camera-trap export to a trained, honestly evaluated species classifier.
+
+The stages, in order: download, crop, split, train, evaluate. Each finds its input where the one
+before wrote it, so only the first needs an argument:
+
+    pipeline download --coco-file export.json --bucket my-bucket
+
+Run a command again and it does only what is missing. Exit codes: 0 done; 1 cannot go on, the
+message says what to do; 2 wrong usage; 3 finished, but more items failed than --tolerate
+allows.""",
+)
+
+
+def main() -> None:
+    """Run the command line; a `PipelineError` is a message and an exit code, never a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        app()
+    except PipelineError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Run the same command again: it goes on where it stopped.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def perform(name: str, options: Any) -> None:
+    """Perform a stage, print its counts, and end with 3 if too many items failed."""
+    counts = stages.perform(name, options)
+    typer.echo(f"{name}: {counts.summary}")
+    if counts.too_many_failed:
+        typer.echo(
+            f"Error: {counts.failed:,} of {counts.total:,} failed, more than --tolerate "
+            f"{counts.tolerate:g} allows; the table of reasons is in {options.folder}.",
+            err=True,
+        )
+        raise typer.Exit(EXIT_TOO_MANY_FAILED)
+
+
+def command_for(name: str) -> Callable[..., None]:
+    """Return the function Typer makes a command of: its signature is the stage's Options."""
+    options_type = stages.load(name).Options
+
+    def command(**values: Any) -> None:
+        perform(name, options_type(**values))
+
+    sentence, _, files = (sys.modules[options_type.__module__].__doc__ or "").partition("\n\n")
+    command.__doc__ = f"{sentence}\n\n{AS_IT_IS}\n{files}"
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter_for(field, options_type) for field in project.fields(options_type)]
+    )
+    return command
+
+
+def parameter_for(field: "dataclasses.Field[Any]", options_type: type[Any]) -> inspect.Parameter:
+    """Return one option of a command, with its help, its limits and its default."""
+    kind = get_type_hints(options_type)[field.name]
+    limits = {key: field.metadata[key] for key in ("min", "max") if field.metadata[key] is not None}
+    # A switch that is off has one name: `--dry-run`, without a `--no-dry-run` to read past.
+    names = [f"--{field.name.replace('_', '-')}"] if field.default is False else []
+    setting = typer.Option(*names, help=field.metadata["help"], **limits)
+    required = field.default is dataclasses.MISSING
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if required else field.default,
+        annotation=Annotated[kind, setting],
+    )
+
+
+for _name in stages.STAGES:
+    app.command(_name)(command_for(_name))
+
+
+EXAMPLE = f"""{AS_IT_IS}
+[download]
+coco-file = "export.json"
+bucket = "my-bucket"
+[crop]
+[split]
+label-spec = "label_specs/santa_cruz_island.json"
+[train]
+epochs = 30
+[evaluate]"""
+
+
+@app.command(
+    "run",
+    help=f"""Run every stage that has a section in a TOML file, in order.
+
+The names in a section are the options of that command, with or without the dashes:
+
+{EXAMPLE}
+
+A section may be empty; a stage without a section is left out. Paths are relative to the current
+folder, as on the command line. The first stage that fails ends the run.""",
+)
+def run(
+    config: Annotated[Path, typer.Argument(help="A TOML file with a section per stage.")],
+) -> None:
+    """Run every stage that has a section in a TOML file, in order."""
+    for name, options in project.read(config):
+        perform(name, options)
+
+
+@app.callback(invoke_without_command=True)
+def about(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Print the version where that is asked for."""  # the help is the app's own
+    if show_version:
+        typer.echo(f"animl-pipeline {version('animl-pipeline')}")
+        raise typer.Exit

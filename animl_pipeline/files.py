@@ -1,0 +1,102 @@
+"""Files that are whole or not there, and names that stay inside their folder."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from animl_pipeline.errors import InputInvalid, InputMissing
+
+PART = ".part"
+NAME_BYTES_MAX = 255 - len(PART)  # of ext4, NTFS and APFS, less what we add while writing
+PATH_BYTES_MAX = 1024
+WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+WINDOWS_FORBIDDEN = re.compile(r'[<>"|?*\x00-\x1f]')
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a `.part` path beside `path`, which replaces `path` when the block ends well.
+
+    A crash or an error inside the block leaves the old file, if there was one, as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + PART)
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON a person can read, whole or not at all; NaN and infinity are refused."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, written_by: str) -> Any:
+    """Return the content of a JSON file of ours.
+
+    Raises:
+        InputMissing: it is not there; the message names what writes it.
+        InputInvalid: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputMissing(f"{path} is not there; {written_by} writes it.") from None
+    except (OSError, ValueError) as error:
+        raise InputInvalid(f"{path} cannot be read: {error}.") from error
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """Return the hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def unsafe_reason(name: str) -> str:
+    r"""Return why `name` may not be written below a folder of ours, or "" if it may.
+
+    >>> unsafe_reason("project/camera/picture.jpg")
+    ''
+    >>> unsafe_reason("../../etc/passwd")
+    'leaves the output folder (..)'
+    >>> unsafe_reason("C:\\pictures\\1.jpg")
+    'is an absolute path'
+    """
+    parts = PurePosixPath(name).parts
+    checks = {
+        "is empty": not name.strip() or not parts or name.endswith("/"),
+        "holds a NUL or another control character": re.search(r"[\x00-\x1f]", name) is not None,
+        "is an absolute path": name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name),
+        "leaves the output folder (..)": ".." in re.split(r"[\\/]", name),
+        "is not valid text": not _encodable(name),
+        "is too long": _encodable(name)
+        and (
+            len(name.encode()) > PATH_BYTES_MAX
+            or any(len(part.encode()) > NAME_BYTES_MAX for part in parts)
+        ),
+        "is a name Windows reserves": any(WINDOWS_RESERVED.fullmatch(part) for part in parts),
+        "holds a character Windows forbids": os.name == "nt" and WINDOWS_FORBIDDEN.search(name),
+    }
+    return next((reason for reason, holds in checks.items() if holds), "")
+
+
+def _encodable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as JSON's \ud800 can hold
+        return False
+    return True

@@ -1,0 +1,151 @@
+"""What a stage is: Options and run, and the one place for what all stages share.
+
+A stage is a module of this package, named in STAGES, with
+
+* a docstring: one sentence (the help), then what it Reads and Writes;
+* `Options`: a frozen dataclass whose fields are made by `option`; `folder` is where its files
+  and its record go, `inputs` the files whose sha256 the record keeps;
+* `run(options) -> Counts`.
+"""
+
+import dataclasses
+import importlib
+import time
+from dataclasses import MISSING, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from animl_pipeline import files
+from animl_pipeline.errors import InputInvalid, InputMissing
+
+STAGES = ("download", "crop", "split", "train", "evaluate")
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    help: str,  # noqa: A002 - the word of every command line library
+    min: float | None = None,  # noqa: A002
+    max: float | None = None,  # noqa: A002
+) -> Any:
+    """Return a field of a stage's Options: the one place where a knob is written."""
+    return dataclasses.field(default=default, metadata={"help": help, "min": min, "max": max})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What a stage did: items by what became of them, and how many of how many failed."""
+
+    items: dict[str, int]
+    summary: str
+    failed: int = 0
+    total: int = 0
+    tolerate: float = 1.0
+
+    @property
+    def too_many_failed(self) -> bool:
+        """More items failed than the stage's `--tolerate` allows."""
+        return self.failed > self.tolerate * self.total
+
+
+class StageOptions(Protocol):
+    """What `perform` needs to know of any stage's Options."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the stage writes, its record included."""
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files whose sha256 the record keeps."""
+
+
+class Stage(Protocol):
+    """A stage's module."""
+
+    Options: type[StageOptions]
+
+    def run(self, options: Any) -> Counts:
+        """Do the work."""
+
+
+def load(name: str) -> Stage:
+    """Return the module of a stage."""
+    return cast(Stage, importlib.import_module(f"animl_pipeline.stages.{name}"))
+
+
+def summary(name: str) -> str:
+    """Return the first sentence of a stage's docstring."""
+    return (importlib.import_module(f"animl_pipeline.stages.{name}").__doc__ or "").split("\n")[0]
+
+
+def journal(folder: Path, name: str) -> Path:
+    """Return the file that is there from the start of a stage until its record is written.
+
+    A stage may keep in it what an interrupted run had finished, one line per item.
+    """
+    return folder / f".{name}.unfinished"
+
+
+def perform(name: str, options: StageOptions) -> Counts:
+    """Run a stage, then write its record `<stage>.json`, last: its being there means done.
+
+    A dry run writes nothing, so it has no record.
+    """
+    if getattr(options, "dry_run", False):
+        return load(name).run(options)
+    inputs = options.inputs
+    for path in inputs:
+        if not path.exists():
+            raise InputMissing(f"{path} is not there. {_who_writes(path)}")
+        refuse_unfinished(path.parent, but=name)
+    folder = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished, record = journal(folder, name), folder / f"{name}.json"
+    unfinished.touch()
+    record.unlink(missing_ok=True)
+    start = time.monotonic()
+    counts = load(name).run(options)
+    files.write_json(
+        record,
+        {
+            "stage": name,
+            "version": version("animl-pipeline"),
+            "options": record_of(options),
+            "counts": counts.items,
+            "seconds": round(time.monotonic() - start, 3),
+            "inputs": {path.as_posix(): files.digest(path, "sha256") for path in inputs},
+        },
+    )
+    unfinished.unlink()
+    return counts
+
+
+def record_of(options: StageOptions) -> dict[str, Any]:
+    """Return the options as plain values, in the order of their fields."""
+    values = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)  # type: ignore[arg-type]  # a Protocol here
+    }
+    return {
+        name: value.as_posix() if isinstance(value, Path) else value
+        for name, value in values.items()
+    }
+
+
+def refuse_unfinished(folder: Path, *, but: str) -> None:
+    """Raise InputInvalid if a stage, other than `but`, that writes to `folder` has not ended."""
+    for name in STAGES:
+        if name != but and journal(folder, name).exists():
+            raise InputInvalid(
+                f"`pipeline {name}` into {folder} was interrupted, or is running now: "
+                f"run `pipeline {name}` again (it goes on where it stopped), then this."
+            )
+
+
+def _who_writes(path: Path) -> str:
+    outputs = {"cct.json": "download", "crops.csv": "crop", "dataset.csv": "split"}
+    outputs |= {"splits.json": "split", "label_index.json": "split", "model.json": "train"}
+    stage = outputs.get(path.name)
+    return f"`pipeline {stage}` writes it." if stage else "Check the path."
