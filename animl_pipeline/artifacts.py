@@ -1,0 +1,162 @@
+"""Every table one stage hands to another: its columns, checked on reading and on writing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from animl_pipeline import files
+from animl_pipeline.errors import InputInvalid, InputMissing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIDENCE = "confidence"
+NUMBERS = {CONFIDENCE, "x", "y", "width", "height", "lr", "train_loss", "val_loss"}
+NUMBERS |= {"val_balanced_accuracy", "val_macro_average_precision", "seconds", "images_per_second"}
+FRACTIONS = {CONFIDENCE, "x", "y", "width", "height"}
+INTEGERS = {"epoch"}
+PROBABILITY = "prob_"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV between two stages: columns in order; text unless named in NUMBERS or INTEGERS."""
+
+    name: str
+    written_by: str
+    columns: tuple[str, ...]
+    may_be_empty: tuple[str, ...] = ()
+    key: str = ""
+    more: str = ""  # further columns begin so, after the others
+
+
+CROPS = Table(
+    name="crops.csv",
+    written_by="pipeline crop",
+    columns=(
+        "crop", "image", "image_id", "annotation_id", "dataset", "location", "datetime",
+        "sequence", "category", CONFIDENCE, "x", "y", "width", "height",
+    ),
+    may_be_empty=("annotation_id", "location", "datetime", "sequence"),
+    key="crop",
+)  # fmt: skip
+DATASET = Table(
+    name="dataset.csv",
+    written_by="pipeline split",
+    columns=(*CROPS.columns, "label", "split"),
+    may_be_empty=CROPS.may_be_empty,
+    key="crop",
+)
+REASONS = Table(
+    name="failures.csv",
+    written_by="pipeline crop",
+    columns=("image", "annotation_id", "reason"),
+    may_be_empty=("image", "annotation_id"),
+)
+LEDGER = Table(
+    name="download.csv",
+    written_by="pipeline download",
+    columns=("image_id", "file_name", "key", "state", "bytes", "md5", "reason"),
+    may_be_empty=("image_id", "file_name", "key", "bytes", "md5", "reason"),
+)
+HISTORY = Table(
+    name="history.csv",
+    written_by="pipeline train",
+    columns=(
+        "epoch", "lr", "train_loss", "val_loss", "val_balanced_accuracy",
+        "val_macro_average_precision", "seconds", "images_per_second",
+    ),
+    may_be_empty=("val_loss", "val_balanced_accuracy", "val_macro_average_precision"),
+    key="epoch",
+)  # fmt: skip
+PREDICTIONS = Table(
+    name="predictions.csv",
+    written_by="pipeline evaluate",
+    columns=("crop", "image", "dataset", "location", "label", "predicted"),
+    may_be_empty=("location",),
+    key="crop",
+    more=PROBABILITY,
+)
+
+
+def read(table: Table, path: Path) -> "pd.DataFrame":
+    """Return a table with exactly its columns; text stays text: `007` and `NA` are names.
+
+    Raises:
+        InputMissing, InputInvalid: with the row (the header is row 1) and the column.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[], encoding="utf-8")
+    except FileNotFoundError:
+        raise InputMissing(f"{path} is not there; `{table.written_by}` writes it.") from None
+    except (OSError, ValueError) as error:
+        raise InputInvalid(f"{path} is not a table: {error}. Run `{table.written_by}`.") from error
+    more = _more(table, frame)
+    for column in frame.columns:
+        if column in NUMBERS or column in INTEGERS or column in more:
+            frame[column] = _as_numbers(frame[column], f"{path}: {column}")
+            if column in INTEGERS:
+                frame[column] = frame[column].astype("int64")
+    _check(table, frame, str(path))
+    return frame
+
+
+def write(table: Table, path: Path, frame: "pd.DataFrame") -> None:
+    """Write a table, whole or not at all; the same rows are the same bytes.
+
+    Raises:
+        InputInvalid: the frame is not such a table.
+    """
+    _check(table, frame, str(path))
+    with files.whole(path) as part:
+        frame.to_csv(part, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _more(table: Table, frame: "pd.DataFrame") -> list[str]:
+    return [name for name in frame.columns if table.more and name.startswith(table.more)]
+
+
+def _as_numbers(values: "pd.Series[str]", where: str) -> "pd.Series[float]":
+    """Return text as the numbers it was written from, bit for bit; "" is NaN."""
+    try:
+        return values.replace("", "nan").astype(object).astype("float64")
+    except ValueError:
+        for row, value in enumerate(values, start=2):
+            if not _is_number(value):
+                message = f"{where}: row {row} is no number: {value!r}."
+                raise InputInvalid(message) from None
+        raise
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def _check(table: Table, frame: "pd.DataFrame", where: str) -> None:
+    expected = [*table.columns, *_more(table, frame)]
+    if list(frame.columns) != expected:
+        raise InputInvalid(
+            f"{where}: the columns are {', '.join(map(str, frame.columns))}; expected are "
+            f"{', '.join(expected)}. Run `{table.written_by}` again."
+        )
+    for column in table.columns:
+        values = frame[column]
+        if column not in table.may_be_empty:
+            empty = values.isna() | (values.astype(str) == "")
+            if empty.any():
+                row = int(empty.to_numpy().argmax())
+                raise InputInvalid(f"{where}: row {row + 2} has no {column}.")
+        if column in FRACTIONS and not values.between(0, 1).all():
+            row = int((~values.between(0, 1)).to_numpy().argmax())
+            raise InputInvalid(
+                f"{where}: row {row + 2}: {column} is {values.iloc[row]}; it is to be from 0 to 1."
+            )
+    if table.key and frame[table.key].duplicated().any():
+        twice = frame[table.key][frame[table.key].duplicated()].iloc[0]
+        raise InputInvalid(f"{where}: {table.key} {twice!r} is there twice.")

@@ -1,0 +1,307 @@
+"""COCO Camera Traps: Animl exports of every generation, and LILA's sets.
+
+Nothing is dropped here: a row that cannot be used carries the reason, and what is not even a row
+is a problem with its place in the file. What becomes a crop is decided elsewhere.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from animl_pipeline.boxes import Box
+from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.files import unsafe_reason
+from animl_pipeline.formats import coco_box, sequences
+
+KEY_FIELDS = ("serving_bucket_key", "original_relative_path", "file_name")  # newest first
+OUR_NAMES = {"cct.json", "download.csv", "download.json", ".download.unfinished"}
+Size = tuple[int, int]
+Problem = tuple[str, str, str]  # image, annotation id, reason
+
+
+class Image(NamedTuple):
+    """An image record; what the source does not say is "" or, of a side, 0."""
+
+    image_id: str
+    file_name: str
+    key: str  # in the bucket
+    location: str
+    datetime: str
+    sequence: str
+    width_px: int
+    height_px: int
+    unsafe: str  # why file_name may not be written, or ""
+
+
+class Annotation(NamedTuple):
+    """An annotation record; `reason` is why its box cannot be used, or "" where it can."""
+
+    annotation_id: str
+    image_id: str
+    category: str  # "" where the export does not name it
+    validated: bool
+    sequence_level: bool
+    confidence: float
+    box: Box | None  # fractions of the record's width and height, clipped to 0..1
+    reason: str
+    warning: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export; a record that could not become an image or annotation is a problem.
+
+    `key_field` is where the keys of the bucket were found.
+    """
+
+    images: list[Image]
+    annotations: list[Annotation]
+    image_problems: list[Problem]
+    annotation_problems: list[Problem]
+    dataset: str
+    key_field: str
+
+
+def read(
+    path: Path, *, key_field: str | None = None, size_of: Callable[[str], Size | None] | None = None
+) -> Export:
+    """Return an export, every record of it accounted for.
+
+    `key_field` names the field that holds the key in the bucket; None finds it.
+    `size_of(file_name)` gives the size of a picture whose record has none (None where it cannot),
+    so that boxes in pixels still have a meaning.
+
+    Raises:
+        InputMissing, InputInvalid: with what is wrong and what to do about it.
+    """
+    content = _load(path)
+    field = key_field or _find_key_field(content["images"])
+    images, image_problems = _read_images(content["images"], field, path)
+    sizes = _sizes(images, content["annotations"], size_of)
+    categories = _read_categories(content["categories"], path)
+    annotations, problems = _read_annotations(content["annotations"], categories, images, sizes)
+    found = sequences.find(images.values())
+    return Export(
+        images=[image._replace(sequence=found[image.image_id]) for image in images.values()],
+        annotations=annotations,
+        image_problems=image_problems,
+        annotation_problems=problems,
+        dataset=_dataset_name(content, images, path),
+        key_field=field,
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text)
+    except FileNotFoundError:
+        raise InputMissing(
+            f"{path} is not there. Give the file of Animl's Export to COCO."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputInvalid(f"{path} is not UTF-8 text, so not a JSON export ({error}).") from error
+    except json.JSONDecodeError as error:
+        raise InputInvalid(_what_is_wrong(path, text, error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputInvalid(f"{path} cannot be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputInvalid(f"{path} is JSON, but not a COCO Camera Traps export (no object).")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
+            raise InputInvalid(
+                f"{path} is JSON, but not a COCO Camera Traps export: it has no list {key!r}."
+            )
+    if not content["images"]:
+        raise InputInvalid(f"{path} holds no images: widen the filters of the export.")
+    return content
+
+
+def _what_is_wrong(path: Path, text: str, error: json.JSONDecodeError) -> str:
+    if not text.strip():
+        return f"{path} is empty. Export again."
+    if not text.lstrip().startswith("{"):
+        return f"{path} is not JSON: {error}."
+    if error.pos >= len(text.rstrip()) - 1 or '"categories"' not in text:
+        return (
+            f"{path} is cut off at line {error.lineno}: the end, and with it the names of the "
+            "categories, is missing. Animl writes such a file above 18,000 images when the last "
+            "image has no reviewed object, and a broken download looks the same. Export in parts "
+            "of under 18,000 images (by date or deployment) and run `download` and `crop` for each."
+        )
+    return f"{path} is not valid JSON: {error}."
+
+
+def _find_key_field(records: list[Any]) -> str:
+    """Return the newest generation's field that any record has."""
+    counts = Counter(
+        field for record in records if isinstance(record, dict) for field in KEY_FIELDS
+        if isinstance(record.get(field), str)
+    )  # fmt: skip
+    return next((field for field in KEY_FIELDS if counts[field]), "file_name")
+
+
+def _read_images(
+    records: list[Any], key_field: str, path: Path
+) -> tuple[dict[str, Image], list[Problem]]:
+    """Return the images by id, and a problem for each row that is not one."""
+    # Of the generation of 2023 `file_name` is the camera's own and not unique: IMG_0001.JPG.
+    name_field = "original_relative_path" if key_field == "original_relative_path" else "file_name"
+    images: dict[str, Image] = {}
+    problems = []
+    taken: dict[str, str] = {}
+    for row, record in enumerate(records):
+        where = f"images[{row}]"
+        if not isinstance(record, dict):
+            problems.append(("", "", f"{where} is not a record"))
+            continue
+        image_id, name = _text(record.get("id")), record.get(name_field)
+        label = _text(name) or image_id or where
+        if not image_id:
+            problems.append((label, "", f"{where} has no id"))
+        elif image_id in images:
+            problems.append((label, "", f"{where}: image id {image_id} is there twice"))
+        elif not isinstance(name, str):
+            problems.append((label, "", f"{where} has no {name_field}"))
+        else:
+            folded = name.casefold()
+            unsafe = unsafe_reason(name)
+            if not unsafe and folded in taken:
+                unsafe = f"has the same name as image {taken[folded]}"
+            if not unsafe and folded in OUR_NAMES:
+                unsafe = "has the name of a file this pipeline writes"
+            taken.setdefault(folded, image_id)
+            images[image_id] = _image(record, image_id, _text(name), key_field, unsafe)
+    if not images:
+        raise InputInvalid(f"{path}: none of {len(records)} images can be used: {problems[0][2]}.")
+    return images, problems
+
+
+def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, unsafe: str) -> Image:
+    width, height = (coco_box.side(record.get(name)) for name in ("width", "height"))
+    return Image(
+        image_id=image_id,
+        file_name=name,
+        key=_text(record.get(key_field)),
+        location=_text(record.get("location")),
+        datetime=_text(record.get("datetime", record.get("date_captured"))),
+        sequence=_text(record.get("seq_id")),
+        width_px=width if height else 0,
+        height_px=height if width else 0,
+        unsafe=unsafe,
+    )
+
+
+def _sizes(
+    images: dict[str, Image],
+    annotations: list[Any],
+    size_of: Callable[[str], Size | None] | None,
+) -> dict[str, Size | None]:
+    """Return the size of every image, asking the picture only where a box in pixels needs it."""
+    sizes = {
+        image_id: (image.width_px, image.height_px) if image.width_px else None
+        for image_id, image in images.items()
+    }
+    for record in annotations:
+        if not isinstance(record, dict) or not isinstance(record.get("bbox"), list | dict):
+            continue
+        image_id = _text(record.get("image_id"))
+        nulls = coco_box.four_numbers(record["bbox"]) is None
+        if size_of and not nulls and image_id in images and sizes[image_id] is None:
+            image = images[image_id]
+            sizes[image_id] = None if image.unsafe else size_of(image.file_name)
+    return sizes
+
+
+def _read_categories(records: list[Any], path: Path) -> dict[int | str, str]:
+    """Return category id -> name; two ids may share a name, as two spellings may not."""
+    categories: dict[int | str, str] = {}
+    for row, record in enumerate(records):
+        name = _text(record.get("name")) if isinstance(record, dict) else ""
+        if not name or not isinstance(record.get("id"), int | str):
+            raise InputInvalid(f"{path}: categories[{row}] has no id and name: {record!r}.")
+        if categories.setdefault(record["id"], name) != name:
+            raise InputInvalid(
+                f"{path}: category id {record['id']!r} is both {categories[record['id']]!r} and "
+                f"{name!r}, so its annotations have no meaning. Export again."
+            )
+    return categories
+
+
+def _read_annotations(
+    records: list[Any],
+    categories: dict[int | str, str],
+    images: dict[str, Image],
+    sizes: dict[str, Size | None],
+) -> tuple[list[Annotation], list[Problem]]:
+    rows = []
+    problems = []
+    seen = set()
+    for row, record in enumerate(records):
+        where = f"annotations[{row}]"
+        if not isinstance(record, dict):
+            problems.append(("", "", f"{where} is not a record"))
+            continue
+        annotation_id, image_id = _text(record.get("id")), _text(record.get("image_id"))
+        if image_id not in images:
+            problem = f"{where}: image {image_id or '(no id)'} is not in the export"
+            problems.append(("", annotation_id, problem))
+        elif annotation_id and annotation_id in seen:
+            problem = f"{where}: annotation id {annotation_id} is there twice"
+            problems.append((images[image_id].file_name, annotation_id, problem))
+        else:
+            seen.add(annotation_id)
+            rows.append(_annotation(record, annotation_id, image_id, categories, sizes[image_id]))
+    return rows, problems
+
+
+def _annotation(
+    record: dict[str, Any],
+    annotation_id: str,
+    image_id: str,
+    categories: dict[int | str, str],
+    size: Size | None,
+) -> Annotation:
+    category_id = record.get("category_id")
+    category = categories.get(category_id, "") if isinstance(category_id, int | str) else ""
+    box, reason, warning = coco_box.read(record, size)
+    if not category:
+        reason = f"category id {category_id!r} is not in the export's categories"
+    return Annotation(
+        annotation_id=annotation_id,
+        image_id=image_id,
+        category=category,
+        validated=record.get("validated", True) is not False,
+        sequence_level=record.get("sequence_level_annotation") is True,
+        confidence=_confidence(record.get("confidence")),
+        box=box,
+        reason=reason,
+        warning=warning,
+    )
+
+
+def _confidence(value: Any) -> float:
+    """Return the confidence of a machine's label; of a person's, who gives none, 1."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and 0 <= value <= 1 else 1.0
+
+
+def _text(value: Any) -> str:
+    """Return foreign text, or a number as text, as UTF-8 can hold it and a CSV gives it back."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return str(value).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def _dataset_name(content: dict[str, Any], images: dict[str, Image], path: Path) -> str:
+    """Return the Animl project of an export, else the name of the file."""
+    info = content.get("info")
+    description = _text(info.get("description")) if isinstance(info, dict) else ""
+    found = re.search(r"Animl project '([^']+)'", description)
+    prefix = re.fullmatch(r"(.+):[0-9a-f]{32}", next(iter(images)))
+    name = found[1] if found else prefix[1] if prefix else path.stem
+    return name if not unsafe_reason(name) and "/" not in name else path.stem

@@ -1,0 +1,61 @@
+"""The box of a COCO Camera Traps annotation: pixels or fractions, list or Animl's early object."""
+
+from typing import Any
+
+from animl_pipeline.boxes import Box
+
+SIDE_MAX = 1e9  # and no box number is larger: past it a number is nonsense, or overflows
+ROUNDING_PX = 1.0  # Animl rounds x and width apart, so a box may leave the frame by one pixel
+
+
+def read(record: dict[str, Any], size: tuple[float, float] | None) -> tuple[Box | None, str, str]:
+    """Return (box as clipped fractions or None, why None, what was odd)."""
+    relative = record.get("bbox_relative")
+    if record.get("bbox") is None and relative is None:
+        level = "sequence" if record.get("sequence_level_annotation") is True else "image"
+        return None, f"no box: a label of the whole {level}", ""
+    numbers = four_numbers(record["bbox"] if relative is None else relative)
+    if numbers is None:
+        values = record["bbox"] if relative is None else relative
+        nulls = isinstance(values, list) and len(values) == 4 and None in values
+        return None, "box is null" if nulls else "box is not four finite numbers", ""
+    if relative is None:
+        if size is None:
+            return None, "no width and height, in the record or of a picture, for the box", ""
+        divisors = (*size, *size)
+    else:
+        size, divisors = size or (1.0, 1.0), (1.0,) * 4
+    x, y, width, height = (number / by for number, by in zip(numbers, divisors, strict=True))
+    if width <= 0 or height <= 0:
+        return None, "box has no area", ""
+    left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + width, 1.0), min(y + height, 1.0)
+    if left >= right or top >= bottom:
+        return None, "box lies outside the frame", ""
+    out_px = max(
+        (left - x) * size[0], (x + width - right) * size[0],
+        (top - y) * size[1], (y + height - bottom) * size[1],
+    )  # fmt: skip
+    warning = "box leaves the frame: clipped" if out_px > ROUNDING_PX else ""
+    inside = left == x and right == x + width and top == y and bottom == y + height
+    clipped = (x, y, width, height) if inside else (left, top, right - left, bottom - top)
+    return clipped, "", warning
+
+
+def four_numbers(box: Any) -> Box | None:
+    """Return x, y, width, height as finite floats, or None if that is not what it is."""
+    if isinstance(box, dict):  # Animl from 2022-11 to 2023-01
+        box = [box.get(key) for key in ("left", "top", "width", "height")]
+    if not isinstance(box, list) or len(box) != 4:
+        return None
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in box):
+        return None
+    if not all(-SIDE_MAX < number < SIDE_MAX for number in box):  # false for NaN, too
+        return None
+    x, y, width, height = (float(number) for number in box)
+    return x, y, width, height
+
+
+def side(value: Any) -> int:
+    """Return a record's width or height in pixels, or 0 if that is not what it is."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if number and 1 <= value < SIDE_MAX else 0

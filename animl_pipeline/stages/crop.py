@@ -1,0 +1,316 @@
+"""Cut the square around every animal's box.
+
+Reads   images/cct.json         the export, for boxes, categories, locations
+        images/<file_name>      the pictures
+        --detections            MegaDetector results, for images where no person drew a box
+Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
+        crops/crops.csv         one row per crop, of every dataset cropped so far
+        crops/failures.csv      every row of the export that gave no crop, and why
+        crops/warnings.csv      every crop that was made although something was odd
+        crops/detections.json   the boxes that were used, as MegaDetector results
+        The last three are of the export cropped last.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from animl_pipeline import artifacts, boxes, files, images, selection, workers
+from animl_pipeline.errors import ImageUnusable, InputInvalid, OptionError
+from animl_pipeline.formats import coco, megadetector
+from animl_pipeline.selection import Chosen
+from animl_pipeline.stages import Counts, option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SMALL_SIDE_PX = 40  # a square this small holds little that a classifier could learn
+CROP_MARK = "___"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The knobs of `pipeline crop`."""
+
+    coco_file: Path = option(Path("images/cct.json"), help="The export.")
+    images_dir: Path = option(Path("images"), help="Folder of the pictures.")
+    output_dir: Path = option(Path("crops"), help="Folder for the crops.")
+    detections: Path | None = option(
+        None, help="MegaDetector results, for images where no person drew a box."
+    )
+    threshold: float = option(
+        0.2, min=0.0, max=1.0, help="Least confidence of a detection that is cut."
+    )
+    square_crops: bool = option(True, help="Cut the tightest square; else the box as it is.")
+    margin: float = option(
+        0.0, min=0.0, max=2.0, help="Room on each side, as a fraction of the square's side."
+    )
+    quality: int = option(95, min=1, max=100, help="JPEG quality.")
+    dataset: str | None = option(None, help="Name of this export; default: its Animl project.")
+    include_unvalidated: bool = option(False, help="Also cut boxes that no person validated.")
+    workers: int = option(8, min=1, max=256, help="Pictures cut at a time.")
+    tolerate: float = option(
+        0.01,
+        min=0.0,
+        max=1.0,
+        help="Fraction of boxes whose picture may fail before the exit code is 3.",
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Where the crops and their table go."""
+        return self.output_dir
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The export and the detector's results."""
+        return [self.coco_file, *([self.detections] if self.detections else [])]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an image's boxes: all cut, or all failed for one reason."""
+
+    image: coco.Image
+    boxes: list[Chosen]
+    failure: str = ""
+    warnings: tuple[tuple[str, str], ...] = ()  # annotation id, what was odd
+    cut_now: int = 0
+
+
+def run(options: Options) -> Counts:
+    """Cut what is missing or out of date, and account for every row of the export."""
+    export = coco.read(options.coco_file, size_of=_size_of(options.images_dir))
+    dataset = _dataset(options.dataset or export.dataset)
+    chosen = selection.select(
+        export,
+        megadetector.read(options.detections) if options.detections else None,
+        threshold=options.threshold,
+        include_unvalidated=options.include_unvalidated,
+    )
+    others = _rows_of_others(options.output_dir / artifacts.CROPS.name, dataset)
+    outcomes = _cut_all(export, chosen.boxes, dataset, options)
+    rows = [
+        _row(outcome.image, box, dataset)
+        for outcome in outcomes
+        if not outcome.failure
+        for box in outcome.boxes
+    ]
+    refused = chosen.refused + [
+        (outcome.image.file_name, box.annotation_id, outcome.failure)
+        for outcome in outcomes
+        if outcome.failure
+        for box in outcome.boxes
+    ]
+    odd = [(done.image.file_name, *warning) for done in outcomes for warning in done.warnings]
+    _write_tables(options, others, rows, refused, odd)
+    _write_detections(options, export, outcomes)
+    _remove_stale(options.output_dir, dataset, {row["crop"] for row in rows})
+    return _counted(dataset, outcomes, refused, odd, options)
+
+
+def _size_of(images_dir: Path) -> Callable[[str], coco.Size | None]:
+    def size_of(file_name: str) -> coco.Size | None:
+        try:
+            return images.upright_size(images_dir / file_name)
+        except ImageUnusable:
+            return None
+
+    return size_of
+
+
+def _dataset(name: str) -> str:
+    why_not = files.unsafe_reason(name) or ("holds a /" if "/" in name else "")
+    if why_not:
+        raise OptionError(f"--dataset {name!r} {why_not}; it names a folder of crops.")
+    return name
+
+
+def _rows_of_others(path: Path, dataset: str) -> "pd.DataFrame":
+    """Return the rows of the other datasets cropped before into the same folder."""
+    import pandas as pd
+
+    if not path.exists():
+        return pd.DataFrame(columns=list(artifacts.CROPS.columns))
+    try:
+        table = artifacts.read(artifacts.CROPS, path)
+    except InputInvalid as error:
+        raise InputInvalid(f"{error} If it was made by hand, mend it; else remove it.") from error
+    return table[table["dataset"] != dataset]
+
+
+def _cut_all(
+    export: coco.Export, chosen: dict[str, list[Chosen]], dataset: str, options: Options
+) -> list[Outcome]:
+    """Return the outcome of every image with a box, in the export's order."""
+    jobs = [(image, chosen[image.image_id]) for image in export.images
+            if image.image_id in chosen]  # fmt: skip
+    done = {}
+    with workers.progress(len(jobs), title="crop", unit="image") as bar:
+        for outcome in workers.map_threads(
+            lambda job: _cut_image(*job, dataset, options), jobs, workers=options.workers
+        ):
+            done[outcome.image.image_id] = outcome
+            bar.update()
+    return [done[image.image_id] for image, _ in jobs]
+
+
+def _cut_image(image: coco.Image, chosen: list[Chosen], dataset: str, options: Options) -> Outcome:
+    """Cut the boxes of one image that are not there as they should be."""
+    source = options.images_dir / image.file_name
+    try:
+        size_px = images.upright_size(source)
+        todo = [
+            (target, rectangle, comment)
+            for target, rectangle, comment in (
+                _plan(image, box, size_px, source, dataset, options) for box in chosen
+            )
+            if not _is_current(target, comment, source)
+        ]
+        picture = images.open_upright(source) if todo else None
+    except ImageUnusable as error:
+        return Outcome(image, chosen, failure=str(error))
+    for target, rectangle, comment in todo:
+        cut = images.cut(picture, rectangle)  # type: ignore[arg-type]  # not None where todo
+        images.save_jpeg(cut, target, quality=options.quality, comment=comment)
+    return Outcome(
+        image, chosen, warnings=tuple(_odd(image, chosen, size_px, options)), cut_now=len(todo)
+    )
+
+
+def _plan(
+    image: coco.Image, box: Chosen, size_px: coco.Size, source: Path, dataset: str, options: Options
+) -> tuple[Path, boxes.Rectangle, str]:
+    """Return where a crop goes, what it shows, and the fingerprint of all that decides it."""
+    rectangle = boxes.crop_rectangle(
+        box.box, *size_px, square=options.square_crops, margin=options.margin
+    )
+    decides = [boxes.CROP_RULE_VERSION, rectangle, options.quality, source.stat().st_size]
+    fingerprint = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+    target = options.output_dir / crop_name(dataset, image.file_name, box.box_id)
+    return target, rectangle, f"animl-pipeline crop {fingerprint}"
+
+
+def crop_name(dataset: str, file_name: str, box_id: str) -> str:
+    """Return the path of a crop, relative to the crops folder."""
+    path = PurePosixPath(dataset, file_name)
+    name = f"{path.name}{CROP_MARK}{box_id}.jpg"
+    if len(name.encode()) > files.NAME_BYTES_MAX:
+        name = f"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}{CROP_MARK}{box_id}.jpg"
+    return path.with_name(name).as_posix()
+
+
+def _is_current(target: Path, comment: str, source: Path) -> bool:
+    """Return whether a crop is there, whole, newer than its picture and cut the same way."""
+    try:
+        newer = target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return newer and images.jpeg_comment(target) == comment
+
+
+def _odd(
+    image: coco.Image, chosen: list[Chosen], size_px: coco.Size, options: Options
+) -> list[tuple[str, str]]:
+    recorded = (image.width_px, image.height_px)
+    odd = []
+    for box in chosen:
+        if box.warning:
+            odd.append((box.annotation_id, box.warning))
+        if image.width_px and recorded not in (size_px, size_px[::-1]):
+            said = "the record says {}x{}, the picture is {}x{}".format(*recorded, *size_px)
+            odd.append((box.annotation_id, f"{said}: placed by fractions"))
+        left, top, right, bottom = boxes.pixels(box.box, *size_px)
+        side_px = max(right - left, bottom - top)
+        if side_px < SMALL_SIDE_PX:
+            odd.append((box.annotation_id, f"small: {right - left}x{bottom - top} px"))
+        elif options.square_crops and side_px > min(size_px):
+            odd.append((box.annotation_id, "padded: the square is larger than the frame"))
+    return odd
+
+
+def _row(image: coco.Image, box: Chosen, dataset: str) -> dict[str, Any]:
+    x, y, width, height = box.box
+    return {
+        "crop": crop_name(dataset, image.file_name, box.box_id),
+        "image": image.file_name,
+        "image_id": image.image_id,
+        "annotation_id": box.annotation_id,
+        "dataset": dataset,
+        "location": image.location,
+        "datetime": image.datetime,
+        "sequence": image.sequence,
+        "category": box.category,
+        "confidence": box.confidence,
+        "x": x, "y": y, "width": width, "height": height,
+    }  # fmt: skip
+
+
+def _write_tables(
+    options: Options,
+    others: "pd.DataFrame",
+    rows: list[dict[str, Any]],
+    refused: list[coco.Problem],
+    odd: list[coco.Problem],
+) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=list(artifacts.CROPS.columns))
+    table = table if others.empty else pd.concat([others, table])
+    folder = options.output_dir
+    artifacts.write(artifacts.CROPS, folder / artifacts.CROPS.name, table.sort_values("crop"))
+    for name, content in (("failures.csv", refused), ("warnings.csv", odd)):
+        frame = pd.DataFrame(content, columns=list(artifacts.REASONS.columns))
+        artifacts.write(artifacts.REASONS, folder / name, frame)
+
+
+def _write_detections(options: Options, export: coco.Export, outcomes: list[Outcome]) -> None:
+    by_id = {outcome.image.image_id: outcome for outcome in outcomes}
+    used = []
+    for image in export.images:
+        outcome = by_id.get(image.image_id, Outcome(image, []))
+        found = [(box.category, box.confidence, box.box) for box in outcome.boxes]
+        used.append(
+            megadetector.UsedImage(
+                image.file_name, image.location, image.datetime, outcome.failure, found
+            )
+        )
+    detector = options.detections.name if options.detections else "people"
+    path = options.output_dir / "detections.json"
+    megadetector.write(path, used, detector=f"boxes of {detector}")
+
+
+def _remove_stale(output_dir: Path, dataset: str, crops: set[str]) -> None:
+    """Remove crops of this dataset whose box is gone, and what a crash left half written."""
+    for path in (output_dir / dataset).rglob(f"*{CROP_MARK}*"):
+        ours = path.suffix in {".jpg", files.PART} and path.is_file()
+        if ours and path.relative_to(output_dir).as_posix() not in crops:
+            path.unlink()
+
+
+def _counted(
+    dataset: str,
+    outcomes: list[Outcome],
+    refused: list[coco.Problem],
+    odd: list[coco.Problem],
+    options: Options,
+) -> Counts:
+    total = sum(len(outcome.boxes) for outcome in outcomes)
+    failed = sum(len(outcome.boxes) for outcome in outcomes if outcome.failure)
+    cut_now = sum(outcome.cut_now for outcome in outcomes)
+    reasons = Counter(reason.split(":")[0] for _, _, reason in refused).most_common()
+    words = "".join(f"\n  {count:>7,}  {reason}" for reason, count in reasons)
+    return Counts(
+        items={"crops": total - failed, "cut now": cut_now, "failed": failed,
+               "rows without a crop": len(refused), "warnings": len(odd)},
+        summary=f"dataset {dataset!r}: {total - failed:,} crops ({cut_now:,} cut now), "
+        f"{len(odd):,} with a warning -> {options.output_dir / artifacts.CROPS.name}; "
+        f"{len(refused):,} rows of the export gave no crop{words}",
+        failed=failed,
+        total=total,
+        tolerate=options.tolerate,
+    )  # fmt: skip
