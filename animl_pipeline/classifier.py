@@ -1,0 +1,273 @@
+"""The classifier: its network, the checkpoint that knows itself, and prediction; no training."""
+
+import dataclasses
+import json
+import logging
+import urllib.error
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from efficientnet_pytorch import EfficientNet
+from efficientnet_pytorch.utils import efficientnet_params, url_map
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from animl_pipeline import files
+from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
+from animl_pipeline.workers import progress
+
+FORMAT_VERSION = "1"
+WEIGHTS, CARD = "model.safetensors", "model.json"
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+MODEL_NAMES = tuple(f"efficientnet-b{size}" for size in range(8))
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# PyTorch's default. The package's own 0.01 is for the many steps of ImageNet: over the few dozen
+# of a camera-trap project the running statistics lag behind and validation is nonsense.
+BATCH_NORM_MOMENTUM = 0.1
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user of the weights needs to know: the content of model.json."""
+
+    model_name: str
+    labels: list[str]
+    image_size: int
+    crop_rule: dict[str, Any]
+    options: dict[str, Any]
+    versions: dict[str, str]
+    data_fingerprint: str
+    epoch: int
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bicubic"
+    format_version: str = FORMAT_VERSION
+
+
+def image_size_of(model_name: str) -> int:
+    """Return the side in pixels the network was designed for.
+
+    Raises:
+        OptionError: there is no such network.
+    """
+    if model_name not in MODEL_NAMES:
+        raise OptionError(f"--model-name {model_name!r} is not one of {', '.join(MODEL_NAMES)}.")
+    return int(efficientnet_params(model_name)[2])
+
+
+def build(model_name: str, labels: int) -> nn.Module:
+    """Return the network, weights fresh; input (b, 3, side, side), output logits (b, labels)."""
+    image_size_of(model_name)
+    efficientnet = EfficientNet.from_name(model_name, num_classes=labels)
+    efficientnet.set_swish(memory_efficient=False)  # the standard one is faster, for some memory
+    network: nn.Module = efficientnet.to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = BATCH_NORM_MOMENTUM
+    return network
+
+
+def pretrained_weights(model_name: str) -> dict[str, Tensor]:
+    """Return the ImageNet weights, from the cache or the network.
+
+    Raises:
+        WeightsMissing: they cannot be had here.
+    """
+    image_size_of(model_name)
+    try:
+        return dict(torch.hub.load_state_dict_from_url(url_map[model_name], weights_only=True))
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise WeightsMissing(
+            f"The ImageNet weights of {model_name} cannot be downloaded here ({error}). Fetch "
+            f"{url_map[model_name]} elsewhere and give it with --weights FILE, or train from "
+            "scratch with --no-pretrained (it needs many more crops)."
+        ) from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the weights in a file: safetensors, or a PyTorch file of tensors alone.
+
+    Nothing in the file is executed. A checkpoint of MegaDetector's trainer ({"model": ...}) is one.
+
+    Raises:
+        InputMissing, InputInvalid: what is wrong with the file.
+    """
+    if not path.exists():
+        raise InputMissing(f"{path} is not there: check --weights.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise InputInvalid(f"{path} holds more than tensors, so it is not opened.") from error
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise InputInvalid(f"{path} holds no weights: {error}.") from error
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputInvalid(f"{path} holds no dictionary of tensors.")
+    return state
+
+
+def start_from(network: nn.Module, weights: dict[str, Tensor], source: str) -> list[str]:
+    """Load what fits by name and shape; return the names of the network that got nothing.
+
+    The head does not fit where the labels differ, and then stays fresh.
+
+    Raises:
+        InputInvalid: nothing, or too little, fits.
+    """
+    own = network.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    missing = [name for name in own if name not in fitting]
+    if len(missing) > len(own) / 2:
+        raise InputInvalid(
+            f"{source} is of another network: only {len(fitting)} of {len(own)} tensors fit. "
+            "Check --model-name."
+        )
+    network.load_state_dict({**own, **fitting})
+    return missing
+
+
+def save(folder: Path, network: nn.Module, card: Card) -> None:
+    """Write the weights and the card, each whole or not at all; the card is in both files."""
+    content = dataclasses.asdict(card)
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    with files.whole(folder / WEIGHTS) as part:
+        save_file(state, part, metadata={"card": json.dumps(content)})
+    files.write_json(folder / CARD, content)
+
+
+def read_card(folder: Path) -> Card:
+    """Return what a run's model.json says.
+
+    Raises:
+        InputMissing, InputInvalid: with what is wrong and what to do.
+    """
+    path = folder / CARD
+    content = files.read_json(path, written_by="`pipeline train`")
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+        raise InputInvalid(f"{path} is not a model card of format {FORMAT_VERSION}.")
+    try:
+        return Card(**content)
+    except TypeError as error:
+        raise InputInvalid(f"{path} is not a model card: {error}.") from error
+
+
+def load(folder: Path) -> tuple[nn.Module, Card]:
+    """Return the trained network, ready to predict, and its card.
+
+    Raises:
+        InputMissing, InputInvalid: with what is wrong and what to do.
+    """
+    card = read_card(folder)
+    weights = read_weights(folder / WEIGHTS)
+    network = build(card.model_name, len(card.labels))
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputInvalid(f"{folder / WEIGHTS} does not fit {CARD}: {error}") from error
+    return network.eval(), card
+
+
+def transform(card: Card) -> v2.Compose:
+    """Return what makes a picture (PIL, RGB) the network's input (3, side, side)."""
+    return v2.Compose([
+        square_up,
+        v2.Resize((card.image_size, card.image_size), v2.InterpolationMode(card.interpolation)),
+        *to_tensor(card.mean, card.std),
+    ])  # fmt: skip
+
+
+def to_tensor(mean: Iterable[float], std: Iterable[float]) -> list[nn.Module]:
+    """Return the last steps of every transform: 0..1 float32, normalised."""
+    return [
+        v2.ToImage(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(list(mean), list(std)),
+    ]
+
+
+def square_up(image: Any) -> Any:
+    """Return the picture (PIL) padded evenly with black to a square; a square stays as it is."""
+    wide, high = image.size
+    side = max(wide, high)
+    if wide == high:
+        return image
+    left, top = (side - wide) // 2, (side - high) // 2
+    return image.crop((-left, -top, side - left, side - top))
+
+
+def probabilities(logits: Tensor) -> NDArray[np.float64]:
+    """Return softmax of logits (n, labels) in double precision, to 9 decimals, as files hold it."""
+    soft = torch.softmax(logits.double(), dim=1).cpu().numpy()
+    return np.asarray(np.round(soft, 9))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities (n, labels), truth (n,), and which crops of the loader could be read."""
+
+    probabilities: NDArray[np.float64]
+    truth: NDArray[np.int64]
+    readable: NDArray[np.bool_]
+
+
+@torch.inference_mode()
+def predict(
+    fabric: Fabric, network: nn.Module, loader: "DataLoader[Any]", title: str
+) -> Predictions:
+    """Return the network's predictions for a loader of (pictures, truth, readable), in its order.
+
+    A crop that could not be read is left out of probabilities and truth.
+    """
+    network.eval()
+    logits, truths, readables = [], [], []
+    with progress(len(loader.dataset), title=title, unit="crop") as bar:  # type: ignore[arg-type]
+        for batch in loader:
+            pictures, truth, readable = fabric.to_device(batch)
+            found = network(pictures.contiguous(memory_format=torch.channels_last))
+            logits.append(found[readable].float().cpu())
+            truths.append(truth[readable].cpu())
+            readables.append(readable.cpu())
+            bar.update(len(truth))
+    return Predictions(
+        probabilities(torch.cat(logits)),
+        torch.cat(truths).numpy(),
+        torch.cat(readables).numpy(),
+    )
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Return the device to compute on, and the precision to compute in.
+
+    `auto` is the best there is: a GPU before the CPU, bfloat16 where the hardware has it.
+
+    Raises:
+        OptionError: this machine, or any, has no such device or precision.
+    """
+    if device not in DEVICES or precision not in PRECISIONS:
+        raise OptionError(f"--device is one of {DEVICES}, --precision one of {PRECISIONS}.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        bf16_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else bf16_cpu()
+        precision = "bf16-mixed" if bf16 else "16-mixed" if device == "cuda" else "32-true"
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision
+    try:
+        return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+    except (RuntimeError, ValueError) as error:
+        raise OptionError(f"--device {device} with --precision {precision}: {error}.") from error

@@ -1,0 +1,341 @@
+"""Train a label-weighted EfficientNet on the crops.
+
+Reads   dataset/dataset.csv             crops with label and split; test is never looked at
+        dataset/label_index.json        the labels in order
+        crops/<crop>                    the pictures
+Writes  runs/<name>/model.safetensors   the weights of the best epoch
+        runs/<name>/model.json          all that a user of the weights needs to know
+        runs/<name>/last.pt             the full state after the last epoch, to go on from
+        runs/<name>/history.csv         one row per epoch; TensorBoard events beside it
+        runs/latest                     points at the newest run
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from animl_pipeline import artifacts, boxes, files, workers
+from animl_pipeline.errors import InputInvalid, OptionError
+from animl_pipeline.stages import Counts, option, record_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from lightning_fabric import Fabric
+    from torch import nn
+
+    from animl_pipeline.classifier import Card, Predictions
+    from animl_pipeline.learning import Learner, Progress
+
+LR_DECAY = 0.97 ** (1 / 2.4)  # per epoch; EfficientNet's published 0.97 every 2.4 epochs
+NOT_OF_THE_RUN = {  # options that do not change what is learned
+    "dataset_dir", "crops_dir", "logdir", "run_name", "num_workers", "log_extreme_examples",
+    "resume",
+}  # fmt: skip
+PACKAGES = ("animl-pipeline", "torch", "torchvision", "efficientnet-pytorch", "pillow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The knobs of `pipeline train`."""
+
+    dataset_dir: Path = option(Path("dataset"), help="Folder of the dataset.")
+    crops_dir: Path = option(Path("crops"), help="Folder of the crops.")
+    logdir: Path = option(Path("runs"), help="Folder of all runs.")
+    run_name: str | None = option(
+        None, help="Name of this run; default: the network and a hash of options and data."
+    )
+    model_name: str = option("efficientnet-b3", help="efficientnet-b0 to -b7.")
+    pretrained: bool = option(True, help="Start from ImageNet weights (downloaded once).")
+    weights: Path | None = option(
+        None, help="Start from this file instead: model.safetensors, or a .pt of tensors."
+    )
+    label_weighted: bool = option(True, help="Show each label equally often.")
+    epochs: int = option(50, min=1, help="At most so many.")
+    batch_size: int = option(80, min=1, help="Crops per step; lower it if memory runs out.")
+    lr: float = option(3e-5, min=0.0, help="Learning rate; from scratch about 1e-3.")
+    weight_decay: float = option(1e-6, min=0.0, help="Weight decay.")
+    num_workers: int | None = option(None, min=0, help="Processes that read crops; default: cores.")
+    image_size: int | None = option(
+        None, min=64, help="Side in pixels; default: the network's own (B3: 300)."
+    )
+    log_extreme_examples: int = option(
+        3, min=0, help="Most confident hits and misses per label shown in TensorBoard."
+    )
+    patience: int = option(8, min=0, help="Stop after so many epochs without a better; 0: never.")
+    precision: str = option("auto", help="auto, 32-true, bf16-mixed or 16-mixed.")
+    device: str = option("auto", help="auto, cpu, cuda or mps.")
+    seed: int = option(0, min=0, help="Same seed, same run (on the CPU).")
+    resume: bool = option(True, help="Go on with this run where it stopped; else start it over.")
+
+    @property
+    def folder(self) -> Path:
+        """Where this run goes."""
+        return self.logdir / (self.run_name or f"{self.model_name}-{self.identity[:8]}")
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The dataset and its labels."""
+        found = [self.dataset_dir / artifacts.DATASET.name, self.dataset_dir / "label_index.json"]
+        return found + ([self.weights] if self.weights else [])
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """Return the sha256 of the dataset, its labels and the weights it starts from."""
+        digests = "".join(files.digest(path, "sha256") for path in self.inputs)
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """Return the sha256 of all that decides what is learned."""
+        decides = {k: v for k, v in record_of(self).items() if k not in NOT_OF_THE_RUN}
+        decides.pop("weights")  # by content: it is in the data's fingerprint
+        decides["data"] = self.data_fingerprint
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def run(options: Options) -> Counts:
+    """Train, or go on training, until the epochs are done or nothing gets better."""
+    import torch
+    from torch.utils.tensorboard import SummaryWriter
+
+    from animl_pipeline import classifier, learning
+
+    if options.run_name and (why_not := files.unsafe_reason(options.run_name)):
+        raise OptionError(f"--run-name {options.run_name!r} {why_not}.")
+    dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
+    labels = read_labels(options.dataset_dir / "label_index.json")
+    _check(dataset, labels, options)
+    fabric = classifier.make_fabric(options.device, options.precision)
+    torch.manual_seed(options.seed)
+    network = classifier.build(options.model_name, len(labels))
+    card = _card(options, labels)
+    state = learning.Progress()
+    last = options.folder / "last.pt"
+    resumes = options.resume and last.exists()
+    if not resumes:
+        _start(network, options)
+    learner = _learner(fabric, network, dataset, card, options)
+    if resumes:
+        state = learning.load_state(last, learner, identity=options.identity)
+    with SummaryWriter(options.folder, purge_step=state.next_epoch) as writer:
+        save = _saver(learner, card, writer, options)
+        try:
+            learning.fit(
+                learner, state, epochs=options.epochs, patience=options.patience,
+                seed=options.seed, on_epoch=save,
+            )  # fmt: skip
+        except torch.OutOfMemoryError as error:
+            half = max(1, options.batch_size // 2)
+            raise OptionError(
+                f"Out of memory with --batch-size {options.batch_size}: try {half}."
+            ) from error
+    _point_at(options.logdir / "latest", options.folder)
+    return _counted(state, dataset, options)
+
+
+def read_labels(path: Path) -> list[str]:
+    """Return the labels in the order of label_index.json.
+
+    Raises:
+        InputInvalid: it is not {"0": label, "1": label, ...}.
+    """
+    content = files.read_json(path, written_by="`pipeline split`")
+    expected = [str(number) for number in range(len(content))]
+    if not isinstance(content, dict) or not content or sorted(content, key=str) != sorted(expected):
+        raise InputInvalid(f'{path} is to be {{"0": label, "1": label, ...}}.')
+    return [str(content[number]) for number in expected]
+
+
+def _check(dataset: "pd.DataFrame", labels: list[str], options: Options) -> None:
+    unknown = sorted(set(dataset["label"]) - set(labels))
+    if unknown:
+        raise InputInvalid(
+            f"{options.dataset_dir}: label {unknown[0]!r} is not in label_index.json. Run "
+            "`pipeline split` again."
+        )
+    if not (dataset["split"] == "train").any():
+        raise InputInvalid(f"{options.dataset_dir}: no crop is in train. Run `pipeline split`.")
+    used = dataset[dataset["split"] != "test"]["crop"]
+    absent = [crop for crop in used if not (options.crops_dir / crop).is_file()]
+    if absent:
+        raise InputInvalid(
+            f"{len(absent):,} of {len(used):,} crops are not in {options.crops_dir}, such as "
+            f"{absent[0]}: check --crops-dir, or run `pipeline crop` and `pipeline split` again."
+        )
+
+
+def _card(options: Options, labels: list[str]) -> "Card":
+    from animl_pipeline import classifier
+
+    return classifier.Card(
+        model_name=options.model_name,
+        labels=labels,
+        image_size=options.image_size or classifier.image_size_of(options.model_name),
+        crop_rule=_crop_rule(options.crops_dir),
+        options=record_of(options),
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
+        data_fingerprint=options.data_fingerprint,
+        epoch=-1,
+    )
+
+
+def _crop_rule(crops_dir: Path) -> dict[str, Any]:
+    """Return how the crops were cut, by the record of `crop`; a prediction has to cut alike."""
+    rule: dict[str, Any] = {"version": boxes.CROP_RULE_VERSION}
+    record = crops_dir / "crop.json"
+    if record.exists():
+        options = files.read_json(record, written_by="`pipeline crop`")["options"]
+        rule |= {name: options[name] for name in ("square_crops", "margin", "quality")}
+    return rule
+
+
+def _start(network: "nn.Module", options: Options) -> None:
+    """Give the network the weights it starts from."""
+    from animl_pipeline import classifier
+    from animl_pipeline.learning import logger
+
+    if options.weights:
+        source, weights = str(options.weights), classifier.read_weights(options.weights)
+    elif options.pretrained:
+        source = f"ImageNet weights of {options.model_name}"
+        weights = classifier.pretrained_weights(options.model_name)
+    else:
+        return
+    fresh = classifier.start_from(network, weights, source)
+    if fresh:
+        logger.warning("%s: started fresh, since they do not fit: %s", source, ", ".join(fresh))
+
+
+def _learner(
+    fabric: "Fabric", network: "nn.Module", dataset: "pd.DataFrame", card: "Card", options: Options
+) -> "Learner":
+    import torch
+
+    from animl_pipeline import classifier, learning
+
+    readers = (
+        options.num_workers if options.num_workers is not None else min(8, os.cpu_count() or 1)
+    )
+    number = {label: index for index, label in enumerate(card.labels)}
+
+    def crops(split: str, transform: Callable[[Any], Any]) -> learning.Crops:
+        rows = dataset[dataset["split"] == split]
+        truth = [number[label] for label in rows["label"]]
+        return learning.Crops(options.crops_dir, list(rows["crop"]), truth, transform)
+
+    generator = torch.Generator()
+    train, val = (
+        crops("train", learning.augmentation(card.image_size)),
+        crops("val", classifier.transform(card)),
+    )
+    order = learning.sampler(train, label_weighted=options.label_weighted, generator=generator)
+    optimizer, scheduler = learning.optimisation(
+        network, lr=options.lr, weight_decay=options.weight_decay, lr_decay=LR_DECAY
+    )
+    network, optimizer = fabric.setup(network, optimizer)
+    return learning.Learner(
+        fabric, network, optimizer, scheduler,
+        train=learning.loader(
+            train, batch_size=options.batch_size, workers=readers, generator=generator, order=order
+        ),
+        val=learning.loader(val, batch_size=options.batch_size, workers=readers)
+        if len(val)
+        else None,
+        generator=generator,
+    )  # fmt: skip
+
+
+def _saver(
+    learner: "Learner", card: "Card", writer: Any, options: Options
+) -> Callable[["Progress", "Predictions | None", bool], None]:
+    """Return what happens after each epoch: the best is kept, the state saved, the curves drawn.
+
+    last.pt comes after all else of the epoch: a crash before it repeats the epoch, which then
+    writes the same files again.
+    """
+    import pandas as pd
+
+    from animl_pipeline import classifier, extremes, learning
+
+    def save(state: "Progress", predicted: "Predictions | None", is_best: bool) -> None:
+        row = state.history[-1]
+        epoch = state.best_epoch
+        for name, value in row.items():
+            writer.add_scalar(name, value, row["epoch"])
+        if is_best:
+            best = dataclasses.replace(card, epoch=epoch)
+            classifier.save(options.folder, learner.network, best)
+            if predicted is not None and options.log_extreme_examples:
+                extremes.log(
+                    writer, predicted, card.labels, _pictures(learner.val, predicted),
+                    count=options.log_extreme_examples, epoch=epoch,
+                )  # fmt: skip
+        writer.flush()
+        table = pd.DataFrame(state.history, columns=list(artifacts.HISTORY.columns))
+        artifacts.write(artifacts.HISTORY, options.folder / artifacts.HISTORY.name, table)
+        learning.save_state(options.folder / "last.pt", learner, state, identity=options.identity)
+        workers.say(_line(row, is_best))
+
+    return save
+
+
+def _pictures(val: Any, predicted: "Predictions") -> Callable[[int], Any]:
+    """Return what gives the crop of a row of the predictions as a picture, 0..1."""
+    from torchvision.transforms.v2 import functional
+
+    from animl_pipeline import classifier, images
+
+    names = [name for name, ok in zip(val.dataset.names, predicted.readable, strict=True) if ok]
+
+    def picture(row: int) -> Any:
+        image = classifier.square_up(images.open_upright(val.dataset.folder / names[row]))
+        return functional.to_dtype(functional.to_image(image.resize((112, 112))), scale=True)
+
+    return picture
+
+
+def _line(row: dict[str, float], is_best: bool) -> str:
+    star = " *" if is_best else ""
+    return (
+        f"epoch {row['epoch'] + 1:>3}  train loss {row['train_loss']:.3f}  "
+        f"val loss {row['val_loss']:.3f}  macro AP {row['val_macro_average_precision']:.3f}  "
+        f"{row['images_per_second']:.1f} images/s{star}"
+    )
+
+
+def _point_at(link: Path, folder: Path) -> None:
+    """Make `runs/latest` point at a run: a link, or where there are none a file with its name."""
+    part = link.with_name(link.name + files.PART)
+    part.unlink(missing_ok=True)
+    try:
+        part.symlink_to(folder.name, target_is_directory=True)
+    except OSError:
+        part.write_text(folder.name, encoding="utf-8")
+    part.replace(link)
+
+
+def _counted(state: "Progress", dataset: "pd.DataFrame", options: Options) -> Counts:
+    best = state.history[state.best_epoch]
+    score = best["val_macro_average_precision"]
+    return Counts(
+        items={
+            "epochs": len(state.history),
+            "best epoch": state.best_epoch + 1,
+            "train": int((dataset["split"] == "train").sum()),
+            "val": int((dataset["split"] == "val").sum()),
+        },
+        summary=f"best of {len(state.history)} epochs is {state.best_epoch + 1}, with macro "
+        f"average precision {score:.3f} on val -> {options.folder}\n"
+        f"  curves: tensorboard --logdir {options.logdir}",
+    )
