@@ -114,6 +114,19 @@ def write(table: Table, path: Path, frame: "pd.DataFrame") -> None:
         frame.to_csv(part, index=False, lineterminator="\n", encoding="utf-8")
 
 
+def read_labels(path: Path) -> list[str]:
+    """Return the labels in the order of label_index.json.
+
+    Raises:
+        InputInvalid: it is not {"0": label, "1": label, ...}.
+    """
+    content = files.read_json(path, written_by="`pipeline split`")
+    expected = [str(number) for number in range(len(content))]
+    if not isinstance(content, dict) or not content or sorted(content, key=str) != sorted(expected):
+        raise InputInvalid(f'{path} is to be {{"0": label, "1": label, ...}}.')
+    return [str(content[number]) for number in expected]
+
+
 def _more(table: Table, frame: "pd.DataFrame") -> list[str]:
     return [name for name in frame.columns if table.more and name.startswith(table.more)]
 

@@ -1,15 +1,18 @@
 """The most extreme examples per label, as pictures in TensorBoard."""
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
+from torchvision.transforms.v2 import functional
 
-from animl_pipeline.classifier import Predictions
+from animl_pipeline import images
+from animl_pipeline.classifier import Predictions, square_up
 
+SIDE_PX = 112
 KINDS = ("true positive", "false positive", "false negative")
 
 
@@ -38,16 +41,24 @@ def log(
     writer: SummaryWriter,
     predicted: Predictions,
     labels: list[str],
-    picture: Callable[[int], Any],
+    crops: Any,
     *,
     count: int,
     epoch: int,
 ) -> None:
-    """Write a strip of pictures per label and kind; `picture(row)` is (3, side, side), 0..1."""
+    """Write a strip of pictures per label and kind; `crops` (learning.Crops) were predicted."""
+    read = [name for name, ok in zip(crops.names, predicted.readable, strict=True) if ok]
     for index, label in enumerate(labels):
         for kind in KINDS:
             rows = most_extreme(predicted, index, kind, count)
             if not len(rows):
                 continue
-            strip = torch.cat([picture(int(row)) for row in rows], dim=2)
+            strip = torch.cat([_picture(crops.folder / read[row]) for row in rows], dim=2)
             writer.add_image(f"{label}/{kind}", strip, epoch)
+
+
+def _picture(path: Path) -> torch.Tensor:
+    """Return a crop as (3, side, side), 0..1."""
+    image = square_up(images.open_upright(path)).resize((SIDE_PX, SIDE_PX))
+    picture: torch.Tensor = functional.to_dtype(functional.to_image(image), scale=True)
+    return picture

@@ -66,6 +66,26 @@ def digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
+def point_at(link: Path, folder: Path) -> None:
+    """Make `link` lead to a folder beside it: a symbolic link, or a file with its name."""
+    part = link.with_name(link.name + PART)
+    part.unlink(missing_ok=True)
+    try:
+        part.symlink_to(folder.name, target_is_directory=True)
+    except OSError:
+        part.write_text(folder.name, encoding="utf-8")
+    part.replace(link)
+
+
+def pointed_at(link: Path) -> Path:
+    """Return the folder that `point_at` made `link` lead to, or `link` itself."""
+    if link.is_symlink():
+        return link.parent / link.readlink()
+    if link.is_file():
+        return link.parent / link.read_text(encoding="utf-8").strip()
+    return link
+
+
 def unsafe_reason(name: str) -> str:
     r"""Return why `name` may not be written below a folder of ours, or "" if it may.
 

@@ -4,7 +4,6 @@ Nothing is dropped here: a row that cannot be used carries the reason, and what 
 is a problem with its place in the file. What becomes a crop is decided elsewhere.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from animl_pipeline.boxes import Box
-from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files import unsafe_reason
-from animl_pipeline.formats import coco_box, sequences
+from animl_pipeline.formats import coco_box, json_file, sequences
 
 KEY_FIELDS = ("serving_bucket_key", "original_relative_path", "file_name")  # newest first
 OUR_NAMES = {"cct.json", "download.csv", "download.json", ".download.unfinished"}
@@ -78,7 +77,11 @@ def read(
     Raises:
         InputMissing, InputInvalid: with what is wrong and what to do about it.
     """
-    content = _load(path)
+    content = json_file.read_object(
+        path, what="a COCO Camera Traps export", lists=("images", "annotations", "categories")
+    )
+    if not content["images"]:
+        raise InputInvalid(f"{path} holds no images: widen the filters of the export.")
     field = key_field or _find_key_field(content["images"])
     images, image_problems = _read_images(content["images"], field, path)
     sizes = _sizes(images, content["annotations"], size_of)
@@ -93,47 +96,6 @@ def read(
         dataset=_dataset_name(content, images, path),
         key_field=field,
     )
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text)
-    except FileNotFoundError:
-        raise InputMissing(
-            f"{path} is not there. Give the file of Animl's Export to COCO."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise InputInvalid(f"{path} is not UTF-8 text, so not a JSON export ({error}).") from error
-    except json.JSONDecodeError as error:
-        raise InputInvalid(_what_is_wrong(path, text, error)) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputInvalid(f"{path} cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise InputInvalid(f"{path} is JSON, but not a COCO Camera Traps export (no object).")
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise InputInvalid(
-                f"{path} is JSON, but not a COCO Camera Traps export: it has no list {key!r}."
-            )
-    if not content["images"]:
-        raise InputInvalid(f"{path} holds no images: widen the filters of the export.")
-    return content
-
-
-def _what_is_wrong(path: Path, text: str, error: json.JSONDecodeError) -> str:
-    if not text.strip():
-        return f"{path} is empty. Export again."
-    if not text.lstrip().startswith("{"):
-        return f"{path} is not JSON: {error}."
-    if error.pos >= len(text.rstrip()) - 1 or '"categories"' not in text:
-        return (
-            f"{path} is cut off at line {error.lineno}: the end, and with it the names of the "
-            "categories, is missing. Animl writes such a file above 18,000 images when the last "
-            "image has no reviewed object, and a broken download looks the same. Export in parts "
-            "of under 18,000 images (by date or deployment) and run `download` and `crop` for each."
-        )
-    return f"{path} is not valid JSON: {error}."
 
 
 def _find_key_field(records: list[Any]) -> str:

@@ -1,6 +1,5 @@
 """MegaDetector results: reads formats 1.0 to 1.6, writes 1.4."""
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from typing import Any
 
 from animl_pipeline import files
 from animl_pipeline.boxes import Box
-from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.errors import InputInvalid
+from animl_pipeline.formats import json_file
 
 FORMAT_VERSION = "1.4"
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own
@@ -38,14 +38,7 @@ def read(path: Path) -> Results:
     Raises:
         InputMissing, InputInvalid: with the image's row and what is wrong in it.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputMissing(f"{path} is not there. Give the detector's results file.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputInvalid(f"{path} cannot be read: {error}.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise InputInvalid(f"{path} is not a MegaDetector results file: it has no list 'images'.")
+    content = json_file.read_object(path, what="a MegaDetector results file", lists=("images",))
     names = content.get("detection_categories", CATEGORIES)
     if not isinstance(names, dict):
         raise InputInvalid(f"{path}: detection_categories is not an object of id and name.")

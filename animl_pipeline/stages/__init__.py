@@ -11,13 +11,15 @@ A stage is a module of this package, named in STAGES, with
 import dataclasses
 import importlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from animl_pipeline import files
-from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 
 STAGES = ("download", "crop", "split", "train", "evaluate")
 
@@ -102,11 +104,9 @@ def perform(name: str, options: StageOptions) -> Counts:
         refuse_unfinished(path.parent, but=name)
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished, record = journal(folder, name), folder / f"{name}.json"
-    unfinished.touch()
-    record.unlink(missing_ok=True)
     start = time.monotonic()
-    counts = load(name).run(options)
+    with _unfinished(folder, name) as record:
+        counts = load(name).run(options)
     files.write_json(
         record,
         {
@@ -118,8 +118,30 @@ def perform(name: str, options: StageOptions) -> Counts:
             "inputs": {path.as_posix(): files.digest(path, "sha256") for path in inputs},
         },
     )
-    unfinished.unlink()
+    journal(folder, name).unlink()
     return counts
+
+
+@contextmanager
+def _unfinished(folder: Path, name: str) -> Iterator[Path]:
+    """Yield where the record goes; till it is written the folder says that it is unfinished.
+
+    An input or option that is refused is refused before anything is written, so then the folder is
+    what it was.
+    """
+    unfinished, record = journal(folder, name), folder / f"{name}.json"
+    was_unfinished = unfinished.exists()
+    before = record.read_text(encoding="utf-8") if record.exists() else None
+    unfinished.touch()
+    record.unlink(missing_ok=True)
+    try:
+        yield record
+    except (OptionError, InputMissing, InputInvalid):
+        if not was_unfinished:
+            unfinished.unlink()
+            if before is not None:
+                files.write_text(record, before)
+        raise
 
 
 def record_of(options: StageOptions) -> dict[str, Any]:

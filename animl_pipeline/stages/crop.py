@@ -11,15 +11,14 @@ Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         The last three are of the export cropped last.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, boxes, files, images, selection, workers
+from animl_pipeline import artifacts, cutting, files, images, selection, workers
+from animl_pipeline.cutting import CROP_MARK, Outcome, crop_name
 from animl_pipeline.errors import ImageUnusable, InputInvalid, OptionError
 from animl_pipeline.formats import coco, megadetector
 from animl_pipeline.selection import Chosen
@@ -27,9 +26,6 @@ from animl_pipeline.stages import Counts, option
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SMALL_SIDE_PX = 40  # a square this small holds little that a classifier could learn
-CROP_MARK = "___"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +67,6 @@ class Options:
         return [self.coco_file, *([self.detections] if self.detections else [])]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an image's boxes: all cut, or all failed for one reason."""
-
-    image: coco.Image
-    boxes: list[Chosen]
-    failure: str = ""
-    warnings: tuple[tuple[str, str], ...] = ()  # annotation id, what was odd
-    cut_now: int = 0
-
-
 def run(options: Options) -> Counts:
     """Cut what is missing or out of date, and account for every row of the export."""
     export = coco.read(options.coco_file, size_of=_size_of(options.images_dir))
@@ -93,7 +78,15 @@ def run(options: Options) -> Counts:
         include_unvalidated=options.include_unvalidated,
     )
     others = _rows_of_others(options.output_dir / artifacts.CROPS.name, dataset)
-    outcomes = _cut_all(export, chosen.boxes, dataset, options)
+    rule = cutting.Rule(
+        images_dir=options.images_dir,
+        output_dir=options.output_dir,
+        dataset=dataset,
+        square=options.square_crops,
+        margin=options.margin,
+        quality=options.quality,
+    )
+    outcomes = _cut_all(export, chosen.boxes, rule, options.workers)
     rows = [
         _row(outcome.image, box, dataset)
         for outcome in outcomes
@@ -144,7 +137,7 @@ def _rows_of_others(path: Path, dataset: str) -> "pd.DataFrame":
 
 
 def _cut_all(
-    export: coco.Export, chosen: dict[str, list[Chosen]], dataset: str, options: Options
+    export: coco.Export, chosen: dict[str, list[Chosen]], rule: cutting.Rule, at_a_time: int
 ) -> list[Outcome]:
     """Return the outcome of every image with a box, in the export's order."""
     jobs = [(image, chosen[image.image_id]) for image in export.images
@@ -152,85 +145,11 @@ def _cut_all(
     done = {}
     with workers.progress(len(jobs), title="crop", unit="image") as bar:
         for outcome in workers.map_threads(
-            lambda job: _cut_image(*job, dataset, options), jobs, workers=options.workers
+            lambda job: cutting.cut_image(*job, rule), jobs, workers=at_a_time
         ):
             done[outcome.image.image_id] = outcome
             bar.update()
     return [done[image.image_id] for image, _ in jobs]
-
-
-def _cut_image(image: coco.Image, chosen: list[Chosen], dataset: str, options: Options) -> Outcome:
-    """Cut the boxes of one image that are not there as they should be."""
-    source = options.images_dir / image.file_name
-    try:
-        size_px = images.upright_size(source)
-        todo = [
-            (target, rectangle, comment)
-            for target, rectangle, comment in (
-                _plan(image, box, size_px, source, dataset, options) for box in chosen
-            )
-            if not _is_current(target, comment, source)
-        ]
-        picture = images.open_upright(source) if todo else None
-    except ImageUnusable as error:
-        return Outcome(image, chosen, failure=str(error))
-    for target, rectangle, comment in todo:
-        cut = images.cut(picture, rectangle)  # type: ignore[arg-type]  # not None where todo
-        images.save_jpeg(cut, target, quality=options.quality, comment=comment)
-    return Outcome(
-        image, chosen, warnings=tuple(_odd(image, chosen, size_px, options)), cut_now=len(todo)
-    )
-
-
-def _plan(
-    image: coco.Image, box: Chosen, size_px: coco.Size, source: Path, dataset: str, options: Options
-) -> tuple[Path, boxes.Rectangle, str]:
-    """Return where a crop goes, what it shows, and the fingerprint of all that decides it."""
-    rectangle = boxes.crop_rectangle(
-        box.box, *size_px, square=options.square_crops, margin=options.margin
-    )
-    decides = [boxes.CROP_RULE_VERSION, rectangle, options.quality, source.stat().st_size]
-    fingerprint = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
-    target = options.output_dir / crop_name(dataset, image.file_name, box.box_id)
-    return target, rectangle, f"animl-pipeline crop {fingerprint}"
-
-
-def crop_name(dataset: str, file_name: str, box_id: str) -> str:
-    """Return the path of a crop, relative to the crops folder."""
-    path = PurePosixPath(dataset, file_name)
-    name = f"{path.name}{CROP_MARK}{box_id}.jpg"
-    if len(name.encode()) > files.NAME_BYTES_MAX:
-        name = f"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}{CROP_MARK}{box_id}.jpg"
-    return path.with_name(name).as_posix()
-
-
-def _is_current(target: Path, comment: str, source: Path) -> bool:
-    """Return whether a crop is there, whole, newer than its picture and cut the same way."""
-    try:
-        newer = target.stat().st_mtime_ns >= source.stat().st_mtime_ns
-    except FileNotFoundError:
-        return False
-    return newer and images.jpeg_comment(target) == comment
-
-
-def _odd(
-    image: coco.Image, chosen: list[Chosen], size_px: coco.Size, options: Options
-) -> list[tuple[str, str]]:
-    recorded = (image.width_px, image.height_px)
-    odd = []
-    for box in chosen:
-        if box.warning:
-            odd.append((box.annotation_id, box.warning))
-        if image.width_px and recorded not in (size_px, size_px[::-1]):
-            said = "the record says {}x{}, the picture is {}x{}".format(*recorded, *size_px)
-            odd.append((box.annotation_id, f"{said}: placed by fractions"))
-        left, top, right, bottom = boxes.pixels(box.box, *size_px)
-        side_px = max(right - left, bottom - top)
-        if side_px < SMALL_SIDE_PX:
-            odd.append((box.annotation_id, f"small: {right - left}x{bottom - top} px"))
-        elif options.square_crops and side_px > min(size_px):
-            odd.append((box.annotation_id, "padded: the square is larger than the frame"))
-    return odd
 
 
 def _row(image: coco.Image, box: Chosen, dataset: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline import artifacts, files
+from animl_pipeline.audit import PARTS
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.stages import Counts, option
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from animl_pipeline.classifier import Card
 
-PARTS = ("train", "val", "test")
 INTERVAL_SEED = 0
 BATCH_SIZE = 64
 
@@ -45,11 +45,7 @@ class Options:
     @cached_property
     def run_folder(self) -> Path:
         """Return the run's own folder, where --run-dir is a pointer such as runs/latest."""
-        if self.run_dir.is_file():  # where the file system has no links
-            return self.run_dir.parent / self.run_dir.read_text(encoding="utf-8").strip()
-        if self.run_dir.is_symlink():
-            return self.run_dir.parent / self.run_dir.readlink()
-        return self.run_dir
+        return files.pointed_at(self.run_dir)
 
     @property
     def folder(self) -> Path:

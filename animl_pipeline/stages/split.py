@@ -13,7 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, files, labelling, labels
+from animl_pipeline import artifacts, audit, files, labelling, labels
+from animl_pipeline.audit import PARTS
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.stages import Counts, option
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from animl_pipeline.partition import Partition
 
-PARTS = ("train", "val", "test")
 TRAIN, TEST = 0, 2
 
 
@@ -229,48 +229,9 @@ def _report(
         "bound": None if bound is None else round(bound, 9),
         "gap": None if bound is None else round(found.objective - bound, 9),
         "targets": {"val": options.val_frac, "test": options.test_frac},
-        "counts": _label_counts(dataset),
+        "counts": audit.label_counts(dataset),
         "not_covered": not_covered,
-        "audit": _audit(dataset),
-    }
-
-
-def _label_counts(dataset: "pd.DataFrame") -> dict[str, dict[str, dict[str, int]]]:
-    """Return crops, locations and sequences by label and split."""
-    counts = {}
-    for label, of_label in dataset.groupby("label"):
-        by_part = {part: of_label[of_label["split"] == part] for part in PARTS}
-        counts[str(label)] = {
-            part: {
-                "crops": len(rows),
-                "locations": len(rows.drop_duplicates(["dataset", "location"])),
-                "sequences": len(_sequences(rows)),
-            }
-            for part, rows in by_part.items()
-        }
-    return counts
-
-
-def _sequences(rows: "pd.DataFrame") -> set[tuple[str, str]]:
-    """Return the sequences of the crops; an image without one is a sequence by itself."""
-    sequence = rows["sequence"].where(rows["sequence"] != "", rows["image_id"])
-    return set(zip(rows["dataset"], sequence, strict=True))
-
-
-def _audit(dataset: "pd.DataFrame") -> dict[str, Any]:
-    """Return what is in two parts at once; of a clean split by location nothing is."""
-    located = dataset[dataset["location"] != ""]
-    sequence = dataset["sequence"].where(dataset["sequence"] != "", dataset["image_id"])
-    checks = {
-        "locations": located.groupby(["dataset", "location"])["split"],
-        "sequences": dataset.assign(sequence=sequence).groupby(["dataset", "sequence"])["split"],
-        "images": dataset.groupby(["dataset", "image_id"])["split"],
-    }
-    found = {name: int((groups.nunique() > 1).sum()) for name, groups in checks.items()}
-    return {
-        "in_two_parts": found,
-        "crops_without_location": int((dataset["location"] == "").sum()),
-        "pictures": "not opened: bytes and near-duplicates were not compared",
+        "audit": audit.leaks(dataset),
     }
 
 

@@ -111,7 +111,7 @@ def run(options: Options) -> Counts:
     if options.run_name and (why_not := files.unsafe_reason(options.run_name)):
         raise OptionError(f"--run-name {options.run_name!r} {why_not}.")
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
-    labels = read_labels(options.dataset_dir / "label_index.json")
+    labels = artifacts.read_labels(options.dataset_dir / "label_index.json")
     _check(dataset, labels, options)
     fabric = classifier.make_fabric(options.device, options.precision)
     torch.manual_seed(options.seed)
@@ -137,21 +137,8 @@ def run(options: Options) -> Counts:
             raise OptionError(
                 f"Out of memory with --batch-size {options.batch_size}: try {half}."
             ) from error
-    _point_at(options.logdir / "latest", options.folder)
+    files.point_at(options.logdir / "latest", options.folder)
     return _counted(state, dataset, options)
-
-
-def read_labels(path: Path) -> list[str]:
-    """Return the labels in the order of label_index.json.
-
-    Raises:
-        InputInvalid: it is not {"0": label, "1": label, ...}.
-    """
-    content = files.read_json(path, written_by="`pipeline split`")
-    expected = [str(number) for number in range(len(content))]
-    if not isinstance(content, dict) or not content or sorted(content, key=str) != sorted(expected):
-        raise InputInvalid(f'{path} is to be {{"0": label, "1": label, ...}}.')
-    return [str(content[number]) for number in expected]
 
 
 def _check(dataset: "pd.DataFrame", labels: list[str], options: Options) -> None:
@@ -191,7 +178,7 @@ def _card(options: Options, labels: list[str]) -> "Card":
 
 
 def _crop_rule(crops_dir: Path) -> dict[str, Any]:
-    """Return how the crops were cut, by the record of `crop`; a prediction has to cut alike."""
+    """Return how the crops were cut, by the record of `crop`: a prediction has to cut alike."""
     rule: dict[str, Any] = {"version": boxes.CROP_RULE_VERSION}
     record = crops_dir / "crop.json"
     if record.exists():
@@ -249,9 +236,7 @@ def _learner(
         train=learning.loader(
             train, batch_size=options.batch_size, workers=readers, generator=generator, order=order
         ),
-        val=learning.loader(val, batch_size=options.batch_size, workers=readers)
-        if len(val)
-        else None,
+        val=learning.loader(val, batch_size=options.batch_size, workers=readers) if val else None,
         generator=generator,
     )  # fmt: skip
 
@@ -276,9 +261,9 @@ def _saver(
         if is_best:
             best = dataclasses.replace(card, epoch=epoch)
             classifier.save(options.folder, learner.network, best)
-            if predicted is not None and options.log_extreme_examples:
+            if predicted and learner.val and options.log_extreme_examples:
                 extremes.log(
-                    writer, predicted, card.labels, _pictures(learner.val, predicted),
+                    writer, predicted, card.labels, learner.val.dataset,
                     count=options.log_extreme_examples, epoch=epoch,
                 )  # fmt: skip
         writer.flush()
@@ -290,39 +275,12 @@ def _saver(
     return save
 
 
-def _pictures(val: Any, predicted: "Predictions") -> Callable[[int], Any]:
-    """Return what gives the crop of a row of the predictions as a picture, 0..1."""
-    from torchvision.transforms.v2 import functional
-
-    from animl_pipeline import classifier, images
-
-    names = [name for name, ok in zip(val.dataset.names, predicted.readable, strict=True) if ok]
-
-    def picture(row: int) -> Any:
-        image = classifier.square_up(images.open_upright(val.dataset.folder / names[row]))
-        return functional.to_dtype(functional.to_image(image.resize((112, 112))), scale=True)
-
-    return picture
-
-
 def _line(row: dict[str, float], is_best: bool) -> str:
-    star = " *" if is_best else ""
     return (
         f"epoch {row['epoch'] + 1:>3}  train loss {row['train_loss']:.3f}  "
         f"val loss {row['val_loss']:.3f}  macro AP {row['val_macro_average_precision']:.3f}  "
-        f"{row['images_per_second']:.1f} images/s{star}"
+        f"{row['images_per_second']:.1f} images/s" + " *" * is_best
     )
-
-
-def _point_at(link: Path, folder: Path) -> None:
-    """Make `runs/latest` point at a run: a link, or where there are none a file with its name."""
-    part = link.with_name(link.name + files.PART)
-    part.unlink(missing_ok=True)
-    try:
-        part.symlink_to(folder.name, target_is_directory=True)
-    except OSError:
-        part.write_text(folder.name, encoding="utf-8")
-    part.replace(link)
 
 
 def _counted(state: "Progress", dataset: "pd.DataFrame", options: Options) -> Counts:
