@@ -7,7 +7,8 @@ import dataclasses
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -42,21 +43,33 @@ allows.""",
 
 
 def main() -> None:
-    """Run the command line; a `PipelineError` is a message and an exit code, never a traceback."""
+    """Run the command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    app()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what stops a command into a message on stderr and an exit code, never a traceback."""
     try:
-        app()
+        yield
     except PipelineError as error:
         typer.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
         typer.echo("Stopped. Run the same command again: it goes on where it stopped.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+    except OSError as error:  # the disk is full, a folder is not ours to write to
+        if error.errno is None:
+            raise
+        typer.echo(f"Error: {error}. Mend that and run the same command again.", err=True)
+        raise typer.Exit(PipelineError.exit_code) from error
 
 
 def perform(name: str, options: Any) -> None:
     """Perform a stage, print its counts, and end with 3 if too many items failed."""
-    counts = stages.perform(name, options)
+    with told():
+        counts = stages.perform(name, options)
     typer.echo(f"{name}: {counts.summary}")
     if counts.too_many_failed:
         typer.echo(
@@ -129,7 +142,9 @@ def run(
     config: Annotated[Path, typer.Argument(help="A TOML file with a section per stage.")],
 ) -> None:
     """Run every stage that has a section in a TOML file, in order."""
-    for name, options in project.read(config):
+    with told():
+        wanted = project.read(config)
+    for name, options in wanted:
         perform(name, options)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from animl_pipeline import plots
+from animl_pipeline import images, plots
+from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import unsafe_reason
 
 OVERALL = {
@@ -39,15 +40,8 @@ SPLIT_NOTES = {
 CONFUSIONS_SHOWN = 10
 LOCATIONS_OPEN = 40  # more are folded away in the table, and not plotted
 GALLERY_SIZE = 24
+PER_LOCATION = 6
 THUMBNAIL_PX = 112
-# What Pillow raises for a file that is not there, cut short, not a picture, or absurdly large.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 
 
 def render(
@@ -251,13 +245,15 @@ def gallery(predictions: pd.DataFrame, labels: list[str], crops_dir: Path) -> di
     column = pd.Index(labels).get_indexer(pd.Index(wrong["predicted"]))
     sure = wrong.assign(probability=probabilities[np.arange(len(wrong)), column])
     # By name where probabilities are equal, so that the order of the rows does not matter.
-    sure = sure.sort_values(["probability", "crop"], ascending=[False, True]).head(GALLERY_SIZE)
+    sure = sure.sort_values(["probability", "crop"], ascending=[False, True])
+    # One burst would fill the gallery: no location more than a few tiles.
+    sure = sure[sure.groupby(["dataset", "location"]).cumcount() < PER_LOCATION].head(GALLERY_SIZE)
     columns = ["crop", "image", "location", "label", "predicted", "probability"]
     tiles = [
         tile | {"picture": thumbnail(crops_dir, tile["crop"])}
         for tile in sure[columns].to_dict("records")
     ]
-    return {"tiles": tiles, "of": len(wrong)}
+    return {"tiles": tiles, "of": len(wrong), "per_location": PER_LOCATION}
 
 
 def thumbnail(crops_dir: Path, crop: str) -> str | None:
@@ -265,9 +261,8 @@ def thumbnail(crops_dir: Path, crop: str) -> str | None:
     if unsafe_reason(crop):
         return None
     try:
-        with Image.open(crops_dir / crop) as opened:
-            picture = opened.convert("RGB")
-    except UNREADABLE:
+        picture = images.open_upright(crops_dir / crop)
+    except ImageUnusable:
         return None
     picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
     file = io.BytesIO()

@@ -83,7 +83,7 @@ def run(options: Options) -> Counts:
         artifacts.DATASET, options.as_trained("dataset_dir") / artifacts.DATASET.name
     )
     network, card = classifier.load(options.run_folder)
-    fabric = classifier.make_fabric(card.options["device"], card.options["precision"])
+    fabric = classifier.make_fabric("auto", _precision(card))
     network = fabric.setup(network)
     folder, crops_dir = options.folder, options.as_trained("crops_dir")
     predictions, figures, unreadable = {}, {}, 0
@@ -114,6 +114,12 @@ def run(options: Options) -> Counts:
     )
     files.write_text(folder / "report.html", page)
     return _counted(figures, unreadable, options)
+
+
+def _precision(card: "Card") -> str:
+    """Return the precision the run was trained in, where every machine has it."""
+    trained = card.options.get("precision")
+    return trained if trained in {"32-true", "bf16-mixed"} else "auto"
 
 
 def _splits(text: str) -> list[str]:

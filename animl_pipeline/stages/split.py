@@ -63,7 +63,7 @@ class Options:
     match_test: Path | None = option(
         None, help="Folder of an earlier split whose test locations are to stay the test set."
     )
-    seed: int = option(0, min=0, help="Same seed, same split.")
+    seed: int = option(0, min=0, max=2**31 - 1, help="Same seed, same split.")
 
     @property
     def folder(self) -> Path:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from animl_pipeline.classifier import Card, Predictions
     from animl_pipeline.learning import Learner, Progress
 
+LATEST = "latest"  # the name in the runs folder that points at the newest run
 LR_DECAY = 0.97 ** (1 / 2.4)  # per epoch; EfficientNet's published 0.97 every 2.4 epochs
 NOT_OF_THE_RUN = {  # options that do not change what is learned
     "dataset_dir", "crops_dir", "logdir", "run_name", "num_workers", "log_extreme_examples",
@@ -72,12 +73,16 @@ class Options:
     patience: int = option(8, min=0, help="Stop after so many epochs without a better; 0: never.")
     precision: str = option("auto", help="auto, 32-true, bf16-mixed or 16-mixed.")
     device: str = option("auto", help="auto, cpu, cuda or mps.")
-    seed: int = option(0, min=0, help="Same seed, same run (on the CPU).")
+    seed: int = option(0, min=0, max=2**31 - 1, help="Same seed, same run (on the CPU).")
     resume: bool = option(True, help="Go on with this run where it stopped; else start it over.")
 
     @property
     def folder(self) -> Path:
         """Where this run goes."""
+        name = self.run_name
+        why_not = files.unsafe_reason(name) if name is not None else ""
+        if name is not None and (why_not or "/" in name or name == LATEST):
+            raise OptionError(f"--run-name {name!r} {why_not or 'cannot name a folder of runs'}.")
         return self.logdir / (self.run_name or f"{self.model_name}-{self.identity[:8]}")
 
     @property
@@ -108,8 +113,6 @@ def run(options: Options) -> Counts:
 
     from animl_pipeline import classifier, learning
 
-    if options.run_name and (why_not := files.unsafe_reason(options.run_name)):
-        raise OptionError(f"--run-name {options.run_name!r} {why_not}.")
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
     labels = artifacts.read_labels(options.dataset_dir / "label_index.json")
     _check(dataset, labels, options)
@@ -117,12 +120,14 @@ def run(options: Options) -> Counts:
     torch.manual_seed(options.seed)
     network = classifier.build(options.model_name, len(labels))
     card = _card(options, labels)
-    state = learning.Progress()
     last = options.folder / "last.pt"
-    resumes = options.resume and last.exists()
+    if not options.resume:
+        last.unlink(missing_ok=True)
+    resumes = last.exists()
     if not resumes:
         _start(network, options)
     learner = _learner(fabric, network, dataset, card, options)
+    state = learning.Progress()
     if resumes:
         state = learning.load_state(last, learner, identity=options.identity)
     with SummaryWriter(options.folder, purge_step=state.next_epoch) as writer:
@@ -133,11 +138,10 @@ def run(options: Options) -> Counts:
                 seed=options.seed, on_epoch=save,
             )  # fmt: skip
         except torch.OutOfMemoryError as error:
-            half = max(1, options.batch_size // 2)
             raise OptionError(
-                f"Out of memory with --batch-size {options.batch_size}: try {half}."
+                f"Out of memory: --batch-size {options.batch_size} is too much, try half."
             ) from error
-    files.point_at(options.logdir / "latest", options.folder)
+    files.point_at(options.logdir / LATEST, options.folder)
     return _counted(state, dataset, options)
 
 
@@ -254,8 +258,7 @@ def _saver(
     from animl_pipeline import classifier, extremes, learning
 
     def save(state: "Progress", predicted: "Predictions | None", is_best: bool) -> None:
-        row = state.history[-1]
-        epoch = state.best_epoch
+        row, epoch = state.history[-1], state.best_epoch
         for name, value in row.items():
             writer.add_scalar(name, value, row["epoch"])
         if is_best:
