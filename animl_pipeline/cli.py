@@ -6,6 +6,7 @@ Nothing imports this module.
 import dataclasses
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ allows.""",
 
 def main() -> None:
     """Run the command line."""
+    # PyTorch's threads on the CPU wait for one another by spinning, which made training ten times
+    # slower on a computer that is busy otherwise (README, Measured). To be set before torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app()
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from animl_pipeline import boxes, files, images
 from animl_pipeline.errors import ImageUnusable
@@ -107,3 +108,13 @@ def _odd(
         elif rule.square and side_px > min(size_px):
             odd.append((box.annotation_id, "padded: the square is larger than the frame"))
     return odd
+
+
+def crop_rule(crops_dir: Path) -> dict[str, Any]:
+    """Return how the crops were cut, by the record of `crop`: a prediction has to cut alike."""
+    rule: dict[str, Any] = {"version": boxes.CROP_RULE_VERSION}
+    record = crops_dir / "crop.json"
+    if record.exists():
+        options = files.read_json(record, written_by="`pipeline crop`")["options"]
+        rule |= {name: options[name] for name in ("square_crops", "margin", "quality")}
+    return rule

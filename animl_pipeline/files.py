@@ -103,6 +103,7 @@ def unsafe_reason(name: str) -> str:
         "is an absolute path": name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name),
         "leaves the output folder (..)": ".." in re.split(r"[\\/]", name),
         "is not valid text": not _encodable(name),
+        "ends in .part, as our files do while they are written": name.endswith(PART),
         "is too long": _encodable(name)
         and (
             len(name.encode()) > PATH_BYTES_MAX

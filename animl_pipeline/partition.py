@@ -3,10 +3,11 @@
 The problem: choose one part for each unit; for label l and part s let C be the fraction of l's
 crops, and L of l's units, that lie in s; t is the wanted fraction of s. Minimise
 
-    sum over l, s of  2 |C - t| + |L - t|  +  PENALTY * (s has no unit of l)
+    sum over l, s of  2 |C - t| + |L - t|  +  PENALTY_s * (s has no unit of l)
 
 The weights 2 and 1 are those of MegaDetector's random search, whose squares would not be linear;
-the penalty makes coverage come first wherever the units allow it.
+the penalties make coverage come first wherever the units allow it, and the first part (train)
+before the others: what is not learned cannot be judged either.
 """
 
 from collections.abc import Iterator
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CROPS_WEIGHT, UNITS_WEIGHT = 2.0, 1.0
-PENALTY = 1000.0  # far above all else: 2 |C - t| + |L - t| of one label is at most 6
+# Far above all else: 2 |C - t| + |L - t| of one label is at most 6.
+PENALTY_FIRST, PENALTY_OTHERS = 3000.0, 1000.0
 EXACT_UP_TO = 6_000  # units x labels that HiGHS is asked for; beyond, local search alone
 NODES = 2_000_000  # of branch and bound, divided by units x labels; counts, as time would, no clock
+NOISE = 1e-9  # of sums of fractions
 GAP_ENOUGH = 0.005
 RESTARTS = 8
 MOVES = 2_000_000  # of local search, divided by units
@@ -74,13 +77,23 @@ def uncovered(crops: "Ints", part: "Ints", targets: "Floats") -> Iterator[tuple[
                 yield label, place
 
 
-def _part_costs(crops: "Floats", units: "Floats", target: float) -> "Floats":
-    """Return the cost of a part from its fractions (..., labels) of crops and of units."""
+def _penalties(parts: int) -> list[float]:
+    return [PENALTY_FIRST, *[PENALTY_OTHERS] * (parts - 1)]
+
+
+def _parts(targets: "Floats") -> list[tuple[int, float, float]]:
+    """Return (number, target, penalty) of each part."""
+    return list(zip(range(len(targets)), targets, _penalties(len(targets)), strict=True))
+
+
+def _part_costs(held: "Floats", target: float, penalty: float) -> "Floats":
+    """Return the cost (...) of a part that holds fractions (2, ..., labels) of crops and units."""
     import numpy as np
 
+    crops, units = held[0], held[1]
     cost = CROPS_WEIGHT * np.abs(crops - target) + UNITS_WEIGHT * np.abs(units - target)
-    missing = (units <= 0) & (target > 0)
-    return np.asarray((cost + PENALTY * missing).sum(axis=-1))
+    missing = (units < NOISE) & (target > 0)
+    return np.asarray((cost + penalty * missing).sum(axis=-1))
 
 
 def _fractions(crops: "Ints") -> tuple["Floats", "Floats"]:
@@ -90,10 +103,11 @@ def _fractions(crops: "Ints") -> tuple["Floats", "Floats"]:
 
 
 def _cost(crops: "Ints", part: "Ints", targets: "Floats") -> float:
-    of_crops, of_units = _fractions(crops)
+    import numpy as np
+
+    fractions = np.stack(_fractions(crops))
     return sum(
-        float(_part_costs(of_crops[part == s].sum(axis=0), of_units[part == s].sum(axis=0), t))
-        for s, t in enumerate(targets)
+        float(_part_costs(fractions[:, part == s].sum(axis=1), t, p)) for s, t, p in _parts(targets)
     )
 
 
@@ -127,10 +141,10 @@ def _greedy(
     held = np.zeros((len(targets), 2, fractions.shape[2]))
     for unit in order:
         gains = np.full(len(targets), -np.inf)
-        for s, t in enumerate(targets):
+        for s, t, p in _parts(targets):
             if allowed[unit, s]:
                 more = held[s] + fractions[:, unit]
-                gains[s] = _part_costs(held[s, 0], held[s, 1], t) - _part_costs(more[0], more[1], t)
+                gains[s] = _part_costs(held[s], t, p) - _part_costs(more, t, p)
         part[unit] = int(np.argmax(gains))
         held[part[unit]] += fractions[:, unit]
     return part
@@ -146,19 +160,19 @@ def _improve(
     units = np.arange(len(part))
     for _ in range(max(100, MOVES // max(1, len(part)))):
         held = np.stack([fractions[:, part == s].sum(axis=1) for s in range(len(targets))])
-        now = np.array([_part_costs(held[s][0], held[s][1], t) for s, t in enumerate(targets)])
+        now = np.array([_part_costs(held[s], t, p) for s, t, p in _parts(targets)])
         change = np.full((len(part), len(targets)), np.inf)
         left = np.empty(len(part))
-        for s, t in enumerate(targets):
+        for s, t, p in _parts(targets):
             inside = part == s
             less, more = held[s][:, None] - fractions[:, inside], held[s][:, None] + fractions
-            left[inside] = _part_costs(less[0], less[1], t) - now[s]
-            change[:, s] = _part_costs(more[0], more[1], t) - now[s]
+            left[inside] = _part_costs(less, t, p) - now[s]
+            change[:, s] = _part_costs(more, t, p) - now[s]
         change += left[:, None]
         change[~allowed] = np.inf
         change[units, part] = np.inf
         unit, to = divmod(int(np.argmin(change)), len(targets))
-        if change[unit, to] > -1e-9:
+        if change[unit, to] > -NOISE:
             break
         part[unit] = to
     return part
@@ -203,7 +217,7 @@ def _solve(
     result = milp(
         np.concatenate([
             np.zeros(units * parts), np.full(pairs, CROPS_WEIGHT), np.full(pairs, UNITS_WEIGHT),
-            np.full(pairs, PENALTY),
+            np.tile(_penalties(parts), labels),
         ]),
         integrality=np.concatenate([np.ones(units * parts), np.zeros(3 * pairs)]),
         bounds=Bounds(0, np.concatenate([allowed.astype(float).ravel(), np.ones(3 * pairs)])),

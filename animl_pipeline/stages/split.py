@@ -206,9 +206,14 @@ def _not_covered(
 ) -> list[str]:
     from animl_pipeline.partition import uncovered
 
+    places = (table > 0).sum(axis=0)
     return [
-        f"{names[label]} has no crop in {PARTS[part]}: no choice of locations gives it one there "
-        "without taking one from another label"
+        f"label {names[label]!r} has no crop in {PARTS[part]}: "
+        + (
+            f"it is at {places[label]} locations only"
+            if places[label] < (targets > 0).sum()
+            else "no choice of locations gives it one without taking one from another label"
+        )
         for label, part in uncovered(table, found.part, targets)
     ]
 

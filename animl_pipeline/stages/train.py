@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, boxes, files, workers
+from animl_pipeline import artifacts, cutting, files, workers
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.stages import Counts, option, record_of
 
@@ -170,7 +170,7 @@ def _card(options: Options, labels: list[str]) -> "Card":
         model_name=options.model_name,
         labels=labels,
         image_size=options.image_size or classifier.image_size_of(options.model_name),
-        crop_rule=_crop_rule(options.crops_dir),
+        crop_rule=cutting.crop_rule(options.crops_dir),
         options=record_of(options),
         versions={
             "python": platform.python_version(),
@@ -179,16 +179,6 @@ def _card(options: Options, labels: list[str]) -> "Card":
         data_fingerprint=options.data_fingerprint,
         epoch=-1,
     )
-
-
-def _crop_rule(crops_dir: Path) -> dict[str, Any]:
-    """Return how the crops were cut, by the record of `crop`: a prediction has to cut alike."""
-    rule: dict[str, Any] = {"version": boxes.CROP_RULE_VERSION}
-    record = crops_dir / "crop.json"
-    if record.exists():
-        options = files.read_json(record, written_by="`pipeline crop`")["options"]
-        rule |= {name: options[name] for name in ("square_crops", "margin", "quality")}
-    return rule
 
 
 def _start(network: "nn.Module", options: Options) -> None:
