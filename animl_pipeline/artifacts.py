@@ -1,8 +1,9 @@
 """Every table one stage hands to another: its columns, checked on reading and on writing."""
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from animl_pipeline import files
 from animl_pipeline.errors import InputInvalid, InputMissing
@@ -93,12 +94,20 @@ def read(table: Table, path: Path) -> "pd.DataFrame":
         raise InputMissing(f"{path} is not there; `{table.written_by}` writes it.") from None
     except (OSError, ValueError) as error:
         raise InputInvalid(f"{path} is not a table: {error}. Run `{table.written_by}`.") from error
+    if not isinstance(frame.index, pd.RangeIndex):  # what pandas makes of a cell too many
+        raise InputInvalid(
+            f"{path}: the rows have more cells than the header. Run `{table.written_by}` again."
+        )
     more = _more(table, frame)
     for column in frame.columns:
         if column in NUMBERS or column in INTEGERS or column in more:
             frame[column] = _as_numbers(frame[column], f"{path}: {column}")
-            if column in INTEGERS:
-                frame[column] = frame[column].astype("int64")
+        if column in INTEGERS:
+            whole = frame[column] % 1 == 0  # false for NaN and infinity, too
+            if not whole.all():
+                row = int((~whole).to_numpy().argmax())
+                raise InputInvalid(f"{path}: row {row + 2}: {column} is no whole number.")
+            frame[column] = frame[column].astype("int64")
     _check(table, frame, str(path))
     return frame
 
@@ -110,8 +119,12 @@ def write(table: Table, path: Path, frame: "pd.DataFrame") -> None:
         InputInvalid: the frame is not such a table.
     """
     _check(table, frame, str(path))
+    text = frame.select_dtypes(exclude="number")
+    # A lone carriage return ends a line for whoever reads, so it is quoted, with all text there is.
+    returns = any(text[column].astype(str).str.contains("\r").any() for column in text)
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with files.whole(path) as part:
-        frame.to_csv(part, index=False, lineterminator="\n", encoding="utf-8")
+        frame.to_csv(part, index=False, lineterminator="\n", encoding="utf-8", quoting=quoting)
 
 
 def read_labels(path: Path) -> list[str]:
@@ -121,10 +134,14 @@ def read_labels(path: Path) -> list[str]:
         InputInvalid: it is not {"0": label, "1": label, ...}.
     """
     content = files.read_json(path, written_by="`pipeline split`")
-    expected = [str(number) for number in range(len(content))]
-    if not isinstance(content, dict) or not content or sorted(content, key=str) != sorted(expected):
-        raise InputInvalid(f'{path} is to be {{"0": label, "1": label, ...}}.')
-    return [str(content[number]) for number in expected]
+    expected = [str(number) for number in range(len(content) if isinstance(content, dict) else 0)]
+    labels = [content.get(number) for number in expected]
+    named = all(isinstance(label, str) and label for label in labels)
+    if not labels or not named or len(set(labels)) < len(labels):
+        raise InputInvalid(
+            f'{path} is to be {{"0": label, "1": label, ...}}. Run `pipeline split` again.'
+        )
+    return labels
 
 
 def _more(table: Table, frame: "pd.DataFrame") -> list[str]:
@@ -170,6 +187,7 @@ def _check(table: Table, frame: "pd.DataFrame", where: str) -> None:
             raise InputInvalid(
                 f"{where}: row {row + 2}: {column} is {values.iloc[row]}; it is to be from 0 to 1."
             )
-    if table.key and frame[table.key].duplicated().any():
-        twice = frame[table.key][frame[table.key].duplicated()].iloc[0]
-        raise InputInvalid(f"{where}: {table.key} {twice!r} is there twice.")
+    if table.key and (twice := frame[table.key].duplicated()).any():
+        row = int(twice.to_numpy().argmax())
+        name = frame[table.key].iloc[row]
+        raise InputInvalid(f"{where}: row {row + 2}: {table.key} {name!r} is there twice.")

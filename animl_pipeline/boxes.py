@@ -52,16 +52,6 @@ def crop_rectangle(
     return left, top, left + wide, top + high
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Return the intersection over union of two boxes, 0 to 1."""
-    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    if wide <= 0 or high <= 0:
-        return 0.0
-    both = wide * high
-    return both / (one[2] * one[3] + other[2] * other[3] - both)
-
-
 def _span(start: float, end: float, side_px: int) -> tuple[int, int]:
     """Return the whole pixels from floor to ceil, at least one, inside 0..side_px."""
     low = min(max(math.floor(start * side_px + NOISE_PX), 0), side_px - 1)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from animl_pipeline.errors import InputInvalid, InputMissing
 PART = ".part"
 NAME_BYTES_MAX = 255 - len(PART)  # of ext4, NTFS and APFS, less what we add while writing
 PATH_BYTES_MAX = 1024
+OUR_NAMES = {"cct.json", "download.csv", "download.json", ".download.unfinished"}  # in images/
 WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 WINDOWS_FORBIDDEN = re.compile(r'[<>"|?*\x00-\x1f]')
 
@@ -56,7 +58,7 @@ def read_json(path: Path, *, written_by: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputMissing(f"{path} is not there; {written_by} writes it.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputInvalid(f"{path} cannot be read: {error}.") from error
 
 
@@ -102,9 +104,9 @@ def unsafe_reason(name: str) -> str:
         "holds a NUL or another control character": re.search(r"[\x00-\x1f]", name) is not None,
         "is an absolute path": name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name),
         "leaves the output folder (..)": ".." in re.split(r"[\\/]", name),
-        "is not valid text": not _encodable(name),
+        "is not valid text": not encodable(name),
         "ends in .part, as our files do while they are written": name.endswith(PART),
-        "is too long": _encodable(name)
+        "is too long": encodable(name)
         and (
             len(name.encode()) > PATH_BYTES_MAX
             or any(len(part.encode()) > NAME_BYTES_MAX for part in parts)
@@ -115,9 +117,42 @@ def unsafe_reason(name: str) -> str:
     return next((reason for reason, holds in checks.items() if holds), "")
 
 
-def _encodable(name: str) -> bool:
+class Names:
+    """The names of the images of one folder, so that none takes the place of another file.
+
+    >>> names = Names()
+    >>> [names.clash(name, "7") for name in ("a/1.jpg", "A/./1.JPG", "a/1.jpg/2.jpg")]
+    ['', 'has the same name as image 7', 'would lie in a folder that is image 7']
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+
+    def clash(self, name: str, image_id: str) -> str:
+        """Return why `name` may not be written beside those before it, or "" and take it.
+
+        Names are compared without case, as many file systems do.
+        """
+        path = PurePosixPath(unicodedata.normalize("NFC", name).casefold())
+        key, folders = str(path), {str(parent) for parent in path.parents}
+        if path.parts[0] in OUR_NAMES:
+            return "has the name of a file this pipeline writes"
+        if key in self._taken:
+            return f"has the same name as image {self._taken[key]}"
+        if key in self._folders:
+            return f"has the name of the folder of image {self._folders[key]}"
+        for folder in folders & self._taken.keys():
+            return f"would lie in a folder that is image {self._taken[folder]}"
+        self._taken[key] = image_id
+        self._folders |= dict.fromkeys(folders, image_id)
+        return ""
+
+
+def encodable(name: str) -> bool:
+    r"""Return whether a file can hold the text: it has no lone surrogate, as JSON's \ud800."""
     try:
         name.encode()
-    except UnicodeEncodeError:  # a lone surrogate, as JSON's \ud800 can hold
+    except UnicodeEncodeError:
         return False
     return True

@@ -42,7 +42,8 @@ def _capped(
     records = []
     for label, rule in spec.rules.items():
         of_label = crops[crops["label"] == label]
-        if rule.max_count is None or of_label["image_id"].nunique() <= rule.max_count:
+        images = of_label.drop_duplicates(["dataset", "image_id"])
+        if rule.max_count is None or len(images) <= rule.max_count:
             continue
         kept = _spread(of_label, rule.max_count, rng)
         over = of_label[~of_label.index.isin(kept.index)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.files import encodable
 
 ANY_DATASET = "*"
 KEYS = {"dataset_labels", "exclude", "max_count"}
@@ -71,7 +72,7 @@ class LabelSpec:
                     category == name and dataset in (ANY_DATASET, of) for of, name in present
                 ):
                     near = difflib.get_close_matches(category, names, n=1)
-                    hint = f" (did you mean {near[0]!r}?)" if near else ""
+                    hint = f" (did you mean {near[0]!r}?)" if near and near[0] != category else ""
                     of = "" if dataset == ANY_DATASET else f" of dataset {dataset!r}"
                     sentences.append(f"{label}: no crop has the category {category!r}{of}{hint}")
         return sentences
@@ -94,6 +95,8 @@ def read_spec(path: Path) -> LabelSpec:
     rules = {label: _rule(value, f"{path}: {label!r}") for label, value in content.items()}
     if any(not label.strip() for label in rules):
         raise InputInvalid(f"{path}: a label has no name.")
+    if not all(encodable(label) for label in rules):
+        raise InputInvalid(f"{path}: a label holds a character that no file can.")
     return LabelSpec(str(path), rules)
 
 
@@ -117,13 +120,13 @@ def _rule(value: Any, where: str) -> LabelRule:
         return LabelRule(_pairs({ANY_DATASET: value}, where))
     if not isinstance(value, dict):
         raise InputInvalid(f"{where} is to be a list of categories, or an object.")
-    _refuse_unknown(value, where)
+    _refuse_unknown(value, where, KEYS)
     if "dataset_labels" not in value:
         raise InputInvalid(f"{where} has no dataset_labels, so it would match nothing.")
     exclude = value.get("exclude", {})
     if not isinstance(exclude, dict):
         raise InputInvalid(f"{where}: exclude is to be an object.")
-    _refuse_unknown(exclude, f"{where}: exclude")
+    _refuse_unknown(exclude, f"{where}: exclude", {"dataset_labels"})
     count = value.get("max_count")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
         raise InputInvalid(f"{where}: max_count is to be a whole number from 1: {count!r}.")
@@ -134,12 +137,12 @@ def _rule(value: Any, where: str) -> LabelRule:
     )
 
 
-def _refuse_unknown(value: dict[str, Any], where: str) -> None:
+def _refuse_unknown(value: dict[str, Any], where: str, known: set[str]) -> None:
     for key in value:
         if key in LATER:
             raise InputInvalid(f"{where}: {key} is not supported yet; {LATER[key]}.")
-        if key not in KEYS:
-            raise InputInvalid(f"{where}: unknown key {key!r}; known are {sorted(KEYS)}.")
+        if key not in known:
+            raise InputInvalid(f"{where}: unknown key {key!r}; known are {sorted(known)}.")
 
 
 def _pairs(value: Any, where: str) -> frozenset[Pair]:

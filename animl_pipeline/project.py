@@ -3,12 +3,15 @@
 import dataclasses
 import difflib
 import tomllib
+from enum import Enum
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from animl_pipeline import stages
 from animl_pipeline.errors import InputInvalid, InputMissing
+
+NUMBER_MAX = 1e9  # of options without a limit of their own; no knob needs more
 
 
 def fields(options_type: type[Any]) -> "tuple[dataclasses.Field[Any], ...]":
@@ -23,10 +26,10 @@ def read(path: Path) -> list[tuple[str, stages.StageOptions]]:
         InputMissing, InputInvalid: with the section, the key and what was expected.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputMissing(f"{path} is not there; `pipeline run --help` shows one.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputInvalid(f"{path} is not a TOML file: {error}.") from error
     for section in content:
         _known(section, stages.STAGES, f"{path}: there is no stage")
@@ -48,6 +51,8 @@ def _options(name: str, section: Any, where: str) -> stages.StageOptions:
     values = {}
     for key, value in section.items():
         field = by_name[_known(key.replace("-", "_"), tuple(by_name), f"{where} has no option")]
+        if field.name in values:
+            raise InputInvalid(f"{where} {key} is there twice, with a - and with a _.")
         values[field.name] = _value(value, kinds[field.name], field, f"{where} {key}")
     missing = [
         key.replace("_", "-")
@@ -62,17 +67,31 @@ def _options(name: str, section: Any, where: str) -> stages.StageOptions:
 def _value(value: Any, kind: Any, field: "dataclasses.Field[Any]", where: str) -> Any:
     """Return a TOML value as the option's type, within its limits."""
     accepted = [part for part in _parts(kind) if part is not type(None)]
-    if Path in accepted and isinstance(value, str):
-        return Path(value)
-    if float in accepted and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    if isinstance(value, str):
+        for part in accepted:
+            if issubclass(part, Enum):
+                return _choice(value, part, where)
+            if issubclass(part, Path):
+                return Path(value)
+    if {int, float} & set(accepted) and isinstance(value, int | float):
+        low, high = field.metadata["min"], field.metadata["max"]
+        low, high = -NUMBER_MAX if low is None else low, NUMBER_MAX if high is None else high
+        if not isinstance(value, bool) and not low <= value <= high:  # true of NaN, too
+            raise InputInvalid(f"{where} is {value!r}; it lies between {low} and {high}.")
+        if accepted[0] is float and type(value) is int:
+            return float(value)
     if type(value) not in accepted:
         words = " or ".join(part.__name__.lower() for part in accepted)
         raise InputInvalid(f"{where} is {value!r}; a {words} is expected.")
-    low, high = field.metadata["min"], field.metadata["max"]
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise InputInvalid(f"{where} is {value!r}; it lies between {low} and {high}.")
     return value
+
+
+def _choice(value: str, choices: type[Enum], where: str) -> Enum:
+    try:
+        return choices(value)
+    except ValueError:
+        words = ", ".join(str(choice.value) for choice in choices)
+        raise InputInvalid(f"{where} is {value!r}; it is one of {words}.") from None
 
 
 def _parts(kind: Any) -> tuple[Any, ...]:

@@ -83,7 +83,11 @@ def _select_of_image(
                 row.box,
                 row.warning,
             )
-            selection.boxes[image.image_id].append(chosen)
+            if chosen.box_id in {other.box_id for other in selection.boxes[image.image_id]}:
+                reason = "the same box with the same category is there twice"
+                selection.refused.append((image.file_name, row.annotation_id, reason))
+            else:
+                selection.boxes[image.image_id].append(chosen)
     if not unboxed:
         return
     why_not = ""
@@ -126,8 +130,8 @@ def _detected(
         for detection in results.detections[file_name]
         if detection.category == ANIMAL and detection.confidence >= threshold
     ]
-    boxes = [chosen for chosen in found if chosen.box[2] > 0 and chosen.box[3] > 0]
-    return boxes, "" if boxes else f"no animal detected at {threshold:g} or more"
+    boxes = {one.box_id: one for one in found if one.box[2] > 0 and one.box[3] > 0}
+    return list(boxes.values()), "" if boxes else f"no animal detected at {threshold:g} or more"
 
 
 def _as_chosen(detection: Detection, category: str) -> Chosen:
@@ -143,7 +147,7 @@ def box_id(annotation_id: str, category: str, box: Box) -> str:
     >>> box_id("bc21fd1feac35a4eaf62d07e", "fox", (0.1, 0.1, 0.2, 0.2))
     'bc21fd1feac35a4eaf62d07e'
     >>> box_id("../../id", "fox", (0.1, 0.1, 0.2, 0.2))
-    'box-3b9ae7276d23'
+    'box-0a0df244b12c'
     """
     if PLAIN_ID.fullmatch(annotation_id):
         return annotation_id

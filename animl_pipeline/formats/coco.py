@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 from animl_pipeline.boxes import Box
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.files import unsafe_reason
+from animl_pipeline.files import Names, unsafe_reason
 from animl_pipeline.formats import coco_box, json_file, sequences
 
 KEY_FIELDS = ("serving_bucket_key", "original_relative_path", "file_name")  # newest first
-OUR_NAMES = {"cct.json", "download.csv", "download.json", ".download.unfinished"}
 Size = tuple[int, int]
 Problem = tuple[str, str, str]  # image, annotation id, reason
 
@@ -115,14 +114,14 @@ def _read_images(
     name_field = "original_relative_path" if key_field == "original_relative_path" else "file_name"
     images: dict[str, Image] = {}
     problems = []
-    taken: dict[str, str] = {}
+    names = Names()
     for row, record in enumerate(records):
         where = f"images[{row}]"
         if not isinstance(record, dict):
             problems.append(("", "", f"{where} is not a record"))
             continue
-        image_id, name = _text(record.get("id")), record.get(name_field)
-        label = _text(name) or image_id or where
+        image_id, name = json_file.text(record.get("id")), record.get(name_field)
+        label = json_file.text(name) or image_id or where
         if not image_id:
             problems.append((label, "", f"{where} has no id"))
         elif image_id in images:
@@ -130,14 +129,8 @@ def _read_images(
         elif not isinstance(name, str):
             problems.append((label, "", f"{where} has no {name_field}"))
         else:
-            folded = name.casefold()
-            unsafe = unsafe_reason(name)
-            if not unsafe and folded in taken:
-                unsafe = f"has the same name as image {taken[folded]}"
-            if not unsafe and folded in OUR_NAMES:
-                unsafe = "has the name of a file this pipeline writes"
-            taken.setdefault(folded, image_id)
-            images[image_id] = _image(record, image_id, _text(name), key_field, unsafe)
+            unsafe = unsafe_reason(name) or names.clash(name, image_id)
+            images[image_id] = _image(record, image_id, json_file.text(name), key_field, unsafe)
     if not images:
         raise InputInvalid(f"{path}: none of {len(records)} images can be used: {problems[0][2]}.")
     return images, problems
@@ -148,10 +141,10 @@ def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, uns
     return Image(
         image_id=image_id,
         file_name=name,
-        key=_text(record.get(key_field)),
-        location=_text(record.get("location")),
-        datetime=_text(record.get("datetime", record.get("date_captured"))),
-        sequence=_text(record.get("seq_id")),
+        key=json_file.text(record.get(key_field)),
+        location=json_file.text(record.get("location")),
+        datetime=json_file.text(record.get("datetime", record.get("date_captured"))),
+        sequence=json_file.text(record.get("seq_id")),
         width_px=width if height else 0,
         height_px=height if width else 0,
         unsafe=unsafe,
@@ -171,7 +164,7 @@ def _sizes(
     for record in annotations:
         if not isinstance(record, dict) or not isinstance(record.get("bbox"), list | dict):
             continue
-        image_id = _text(record.get("image_id"))
+        image_id = json_file.text(record.get("image_id"))
         nulls = coco_box.four_numbers(record["bbox"]) is None
         if size_of and not nulls and image_id in images and sizes[image_id] is None:
             image = images[image_id]
@@ -183,7 +176,7 @@ def _read_categories(records: list[Any], path: Path) -> dict[int | str, str]:
     """Return category id -> name; two ids may share a name, as two spellings may not."""
     categories: dict[int | str, str] = {}
     for row, record in enumerate(records):
-        name = _text(record.get("name")) if isinstance(record, dict) else ""
+        name = json_file.text(record.get("name")) if isinstance(record, dict) else ""
         if not name or not isinstance(record.get("id"), int | str):
             raise InputInvalid(f"{path}: categories[{row}] has no id and name: {record!r}.")
         if categories.setdefault(record["id"], name) != name:
@@ -208,7 +201,10 @@ def _read_annotations(
         if not isinstance(record, dict):
             problems.append(("", "", f"{where} is not a record"))
             continue
-        annotation_id, image_id = _text(record.get("id")), _text(record.get("image_id"))
+        annotation_id, image_id = (
+            json_file.text(record.get("id")),
+            json_file.text(record.get("image_id")),
+        )
         if image_id not in images:
             problem = f"{where}: image {image_id or '(no id)'} is not in the export"
             problems.append(("", annotation_id, problem))
@@ -252,17 +248,10 @@ def _confidence(value: Any) -> float:
     return float(value) if number and 0 <= value <= 1 else 1.0
 
 
-def _text(value: Any) -> str:
-    """Return foreign text, or a number as text, as UTF-8 can hold it and a CSV gives it back."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return ""
-    return str(value).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-
-
 def _dataset_name(content: dict[str, Any], images: dict[str, Image], path: Path) -> str:
     """Return the Animl project of an export, else the name of the file."""
     info = content.get("info")
-    description = _text(info.get("description")) if isinstance(info, dict) else ""
+    description = json_file.text(info.get("description")) if isinstance(info, dict) else ""
     found = re.search(r"Animl project '([^']+)'", description)
     prefix = re.fullmatch(r"(.+):[0-9a-f]{32}", next(iter(images)))
     name = found[1] if found else prefix[1] if prefix else path.stem

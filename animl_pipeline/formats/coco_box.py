@@ -5,6 +5,7 @@ from typing import Any
 from animl_pipeline.boxes import Box
 
 SIDE_MAX = 1e9  # and no box number is larger: past it a number is nonsense, or overflows
+ROUNDING_NORM = 1e-3  # of boxes given as fractions, which are often rounded to three decimals
 ROUNDING_PX = 1.0  # Animl rounds x and width apart, so a box may leave the frame by one pixel
 
 
@@ -19,23 +20,25 @@ def read(record: dict[str, Any], size: tuple[float, float] | None) -> tuple[Box 
         values = record["bbox"] if relative is None else relative
         nulls = isinstance(values, list) and len(values) == 4 and None in values
         return None, "box is null" if nulls else "box is not four finite numbers", ""
-    if relative is None:
-        if size is None:
-            return None, "no width and height, in the record or of a picture, for the box", ""
-        divisors = (*size, *size)
+    if relative is not None:
+        wide, high, tolerance = 1.0, 1.0, ROUNDING_NORM
+    elif size is not None:
+        (wide, high), tolerance = size, ROUNDING_PX
     else:
-        size, divisors = size or (1.0, 1.0), (1.0,) * 4
-    x, y, width, height = (number / by for number, by in zip(numbers, divisors, strict=True))
+        return None, "no width and height, in the record or of a picture, for the box", ""
+    x, y, width, height = numbers[0] / wide, numbers[1] / high, numbers[2] / wide, numbers[3] / high
     if width <= 0 or height <= 0:
         return None, "box has no area", ""
     left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + width, 1.0), min(y + height, 1.0)
     if left >= right or top >= bottom:
         return None, "box lies outside the frame", ""
-    out_px = max(
-        (left - x) * size[0], (x + width - right) * size[0],
-        (top - y) * size[1], (y + height - bottom) * size[1],
-    )  # fmt: skip
-    warning = "box leaves the frame: clipped" if out_px > ROUNDING_PX else ""
+    out = max(
+        (left - x) * wide,
+        (x + width - right) * wide,
+        (top - y) * high,
+        (y + height - bottom) * high,
+    )
+    warning = "box leaves the frame: clipped" if out > tolerance else ""
     inside = left == x and right == x + width and top == y and bottom == y + height
     clipped = (x, y, width, height) if inside else (left, top, right - left, bottom - top)
     return clipped, "", warning

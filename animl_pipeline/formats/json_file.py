@@ -37,13 +37,25 @@ def _what_is_wrong(path: Path, text: str, error: json.JSONDecodeError, what: str
         return f"{path} is empty. Make it again."
     if not text.lstrip().startswith("{"):
         return f"{path} is not JSON, so not {what}: {error}."
-    if '"images"' in text and '"categories"' not in text[-len(text) // 2 :]:
+    at_the_end = error.pos >= len(text.rstrip()) - 1 and error.msg != "Extra data"
+    ends_there = at_the_end or error.msg.startswith("Unterminated")
+    if ends_there and '"images"' in text and '"categories"' not in text:
         return (
             f"{path} is cut off at line {error.lineno}: its end is missing, and with it the names "
             "of the categories. Animl writes such a file above 18,000 images when the last image "
             "has no reviewed object, and a broken download looks the same. Export in parts of "
             "under 18,000 images (by date or deployment), and run `download` and `crop` for each."
         )
-    if error.pos >= len(text.rstrip()) - 1:
+    if ends_there:
         return f"{path} is cut off at line {error.lineno}: its end is missing. Fetch it again."
     return f"{path} is not valid JSON: {error}."
+
+
+def text(value: Any) -> str:
+    """Return foreign text, or a whole number as text, as UTF-8 can hold it and a CSV gives it back.
+
+    Anything else is "".
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return str(value).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")

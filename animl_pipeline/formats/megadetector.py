@@ -1,6 +1,5 @@
 """MegaDetector results: reads formats 1.0 to 1.6, writes 1.4."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from animl_pipeline.errors import InputInvalid
 from animl_pipeline.formats import json_file
 
 FORMAT_VERSION = "1.4"
+NUMBER_MAX = 1e9  # past it a fraction or a confidence is nonsense, or overflows
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own
 
 
@@ -48,8 +48,10 @@ def read(path: Path) -> Results:
         where = f"{path}: images[{row}]"
         if not isinstance(record, dict) or not isinstance(record.get("file"), str):
             raise InputInvalid(f"{where} has no file.")
+        if record["file"] in detections:
+            raise InputInvalid(f"{where}: {record['file']} is there twice.")
         if record.get("failure"):
-            failures[record["file"]] = str(record["failure"])
+            failures[record["file"]] = json_file.text(str(record["failure"]))
         found = record.get("detections") or []
         if not isinstance(found, list):
             raise InputInvalid(f"{where}: detections is not a list.")
@@ -71,7 +73,8 @@ def _detection(record: Any, names: dict[str, Any], where: str) -> Detection:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and -NUMBER_MAX < value < NUMBER_MAX  # false for NaN, too
 
 
 @dataclass(frozen=True)

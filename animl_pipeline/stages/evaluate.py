@@ -91,6 +91,10 @@ def run(options: Options) -> Counts:
         rows = _rows(dataset, split, card, options)
         table = _predict(fabric, network, rows, card, crops_dir, split)
         unreadable += len(rows) - len(table)
+        if table.empty:
+            raise InputInvalid(
+                f"No crop of {split} in {crops_dir} can be read: run `pipeline crop`."
+            )
         artifacts.write(artifacts.PREDICTIONS, folder / f"predictions_{split}.csv", table)
         predictions[split] = table
         figures[split] = metrics.evaluate(

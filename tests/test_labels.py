@@ -1,0 +1,223 @@
+"""The label spec: which categories make up each label, and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from animl_pipeline import labels
+from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.labels import LabelSpec
+
+SPECS = sorted((Path(__file__).parents[1] / "label_specs").glob("*.json"))
+Read = Callable[[Any], LabelSpec]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Reads content as a label spec: an object, text or bytes."""
+
+    def read(content: Any) -> LabelSpec:
+        path = tmp_path / "spec.json"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return labels.read_spec(path)
+
+    return read
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_a_spec_of_ours_loads_and_no_category_is_in_two_labels(path: Path) -> None:
+    spec = labels.read_spec(path)
+    assert len(spec.rules) >= 2
+    for label, rule in spec.rules.items():
+        assert rule.include
+        assert all(spec.label("any", category) == label for _, category in rule.include)
+
+
+def test_there_are_specs() -> None:
+    assert {path.stem for path in SPECS} >= {"santa_cruz_island", "missouri"}
+
+
+def test_the_example_of_the_readme_loads_and_means_what_it_says(read: Read) -> None:
+    text = (SPECS[0].parent / "README.md").read_text(encoding="utf-8")
+    short, long = (part.split("```")[0] for part in text.split("```json")[1:3])
+    assert read(short).label("x", "vole") == "rodent"
+    spec = read(long)
+    assert spec.label("sci_biosecurity", "island fox") == "fox"
+    assert spec.label("anywhere", "urocyon littoralis") == "fox"
+    assert spec.label("mainland", "fox") is None
+    assert spec.rules["fox"].max_count == 5000
+
+
+def test_the_short_form_holds_in_every_dataset(read: Read) -> None:
+    spec = read({"fox": ["fox", "island fox"], "bird": ["bird"]})
+    assert [spec.label(of, "island fox") for of in ("a", "b")] == ["fox", "fox"]
+    assert spec.label("a", "skunk") is None
+    assert list(spec.rules) == ["fox", "bird"]
+
+
+def test_the_long_form_holds_in_its_dataset_alone(read: Read) -> None:
+    spec = read({"fox": {"dataset_labels": {"a": ["zorro"]}}})
+    assert (spec.label("a", "zorro"), spec.label("b", "zorro")) == ("fox", None)
+
+
+def test_a_star_holds_in_every_dataset(read: Read) -> None:
+    spec = read({"fox": {"dataset_labels": {"*": ["fox"], "a": ["zorro"]}}})
+    assert [spec.label("a", "fox"), spec.label("b", "fox")] == ["fox", "fox"]
+
+
+def test_what_is_excluded_is_taken_away_from_a_star(read: Read) -> None:
+    exclude = {"dataset_labels": {"mainland": ["fox"]}}
+    spec = read({"fox": {"dataset_labels": {"*": ["fox"]}, "exclude": exclude}})
+    assert (spec.label("island", "fox"), spec.label("mainland", "fox")) == ("fox", None)
+
+
+def test_a_star_excludes_everywhere(read: Read) -> None:
+    content = {"dataset_labels": {"a": ["fox"]}, "exclude": {"dataset_labels": {"*": ["fox"]}}}
+    assert read({"fox": content}).label("a", "fox") is None
+
+
+def test_names_are_compared_as_they_are_written(read: Read) -> None:
+    spec = read({"fox": ["fox"]})
+    assert [spec.label("a", name) for name in ("Fox", "fox ", "")] == [None] * 3
+
+
+def test_a_category_in_two_labels_is_refused_when_it_is_met(read: Read) -> None:
+    spec = read({"fox": ["fox"], "canid": {"dataset_labels": {"a": ["fox", "dog"]}}})
+    assert spec.label("b", "fox") == "fox"
+    assert spec.label("a", "dog") == "canid"
+    with pytest.raises(InputInvalid, match=r"'fox' of dataset 'a'.*both 'fox' and 'canid'"):
+        spec.label("a", "fox")
+
+
+def test_an_exclusion_settles_which_label_a_category_is(read: Read) -> None:
+    exclude = {"dataset_labels": {"a": ["fox"]}}
+    fox = {"dataset_labels": {"*": ["fox"]}, "exclude": exclude}
+    spec = read({"fox": fox, "canid": {"dataset_labels": {"a": ["fox"]}}})
+    assert (spec.label("a", "fox"), spec.label("b", "fox")) == ("canid", "fox")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"fox": {"taxa": [{"level": "genus", "name": "vulpes"}]}}, "taxa is not supported yet"),
+        (
+            {"fox": {"dataset_labels": {"*": ["fox"]}, "prioritize": [["a"]]}},
+            "prioritize is not supported yet; leave it out",
+        ),
+        ({"fox": {"dataset_labels": {}, "exclude": {"taxa": []}}}, "exclude: taxa is not supp"),
+        ({"fox": {"dataset_label": {"*": ["fox"]}}}, "unknown key 'dataset_label'"),
+        ({"fox": {}}, "'fox' has no dataset_labels, so it would match nothing"),
+        ({"fox": {"max_count": 5}}, "has no dataset_labels"),
+        ({"fox": "fox"}, "'fox' is to be a list of categories, or an object"),
+        ({"fox": None}, "is to be a list of categories"),
+        ({"fox": ["fox", 5]}, "is to be a list of category names"),
+        ({"fox": [""]}, "is to be a list of category names"),
+        ({"fox": {"dataset_labels": ["fox"]}}, "dataset_labels is to be an object"),
+        ({"fox": {"dataset_labels": {"*": "fox"}}}, "'*' is to be a list of category names"),
+        ({"fox": {"dataset_labels": {"*": ["fox"]}, "exclude": ["x"]}}, "exclude is to be an obj"),
+        (
+            {"fox": {"dataset_labels": {"*": ["fox"]}, "exclude": {"max_count": 3}}},
+            "exclude: unknown key 'max_count'",
+        ),
+        ({"": ["fox"]}, "a label has no name"),
+        ({"  ": ["fox"]}, "a label has no name"),
+        ({}, "is to be an object of labels"),
+        ([], "is to be an object of labels"),
+        ("5", "is to be an object of labels"),
+        ('{"fox": ["fox"], "fox": ["zorro"]}', "'fox' is there twice"),
+        ('{"fox": {"dataset_labels": {"a": ["x"], "a": ["y"]}}}', "'a' is there twice"),
+        ("", "is not a label spec"),
+        ("{", "is not a label spec"),
+        (b"\xff\xfe", "is not a label spec"),
+        ("[" * 100_000, "is not a label spec"),
+    ],
+)
+def test_a_spec_that_is_none_is_refused_with_what_is_wrong(
+    read: Read, content: Any, message: str
+) -> None:
+    with pytest.raises(InputInvalid, match=r"spec\.json") as caught:
+        read(content)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "5", True, [5]])
+def test_a_max_count_that_is_no_whole_number_from_1_is_refused(read: Read, count: Any) -> None:
+    with pytest.raises(InputInvalid, match="max_count is to be a whole number from 1"):
+        read({"fox": {"dataset_labels": {"*": ["fox"]}, "max_count": count}})
+
+
+def test_a_max_count_of_null_is_none(read: Read) -> None:
+    spec = read({"fox": {"dataset_labels": {"*": ["fox"]}, "max_count": None}})
+    assert spec.rules["fox"].max_count is None
+
+
+def test_a_label_that_no_file_can_hold_is_refused(read: Read) -> None:
+    with pytest.raises(InputInvalid, match=r"spec\.json"):
+        read('{"fox \\ud800": ["fox"]}')
+
+
+def test_a_missing_spec_says_that_it_may_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputMissing, match=r"gone\.json is not there\. Give a label spec, or leave"
+    ):
+        labels.read_spec(tmp_path / "gone.json")
+
+
+def test_a_byte_order_mark_is_no_matter(read: Read) -> None:
+    assert read('{"fox": ["fox"]}'.encode("utf-8-sig")).label("a", "fox") == "fox"
+
+
+def test_a_misspelt_category_is_said_with_the_nearest_there_is(read: Read) -> None:
+    spec = read({"fox": ["fox", "island fx"], "skunk": ["skunk"]})
+    found = spec.unmatched([("a", "fox"), ("a", "island fox"), ("a", "skunk")])
+    assert found == ["fox: no crop has the category 'island fx' (did you mean 'island fox'?)"]
+
+
+def test_a_label_that_matches_nothing_is_said(read: Read) -> None:
+    found = read({"fox": ["fox"], "bird": ["bird"]}).unmatched([("a", "fox")])
+    assert "label 'bird' matches no category of the crops" in found
+
+
+def test_a_category_of_another_dataset_is_said_with_its_dataset(read: Read) -> None:
+    spec = read({"fox": {"dataset_labels": {"b": ["fox"], "a": ["fox"]}}})
+    assert spec.unmatched([("a", "fox")]) == ["fox: no crop has the category 'fox' of dataset 'b'"]
+
+
+def test_where_every_name_matches_nothing_is_said(read: Read) -> None:
+    assert read({"fox": ["fox"]}).unmatched([("a", "fox"), ("a", "skunk")]) == []
+
+
+def test_without_a_spec_every_category_but_animal_and_unknown_is_a_label() -> None:
+    present = [("a", "fox"), ("b", "bird"), ("a", "unknown"), ("b", "animal")]
+    spec = labels.categories_as_labels(present)
+    assert list(spec.rules) == ["bird", "fox"]
+    assert [spec.label(*pair) for pair in present] == ["fox", "bird", None, None]
+    assert spec.unmatched(present) == []
+
+
+NAMES = st.sampled_from(["fox", "Fox", "bird", "scrub jay", "skunk"])
+PAIRS = st.dictionaries(st.sampled_from(["*", "a", "b"]), st.lists(NAMES, max_size=3), max_size=3)
+
+
+@settings(deadline=None, max_examples=100)
+@given(PAIRS, PAIRS)
+def test_a_label_is_what_is_included_less_what_is_excluded(
+    include: dict[str, list[str]], exclude: dict[str, list[str]]
+) -> None:
+    def pairs(named: dict[str, list[str]]) -> frozenset[tuple[str, str]]:
+        return frozenset((of, name) for of, names in named.items() for name in names)
+
+    rule = labels.LabelRule(pairs(include), pairs(exclude))
+    for dataset in ("a", "b", "c"):
+        for category in ("fox", "Fox", "bird"):
+            inside = category in include.get(dataset, []) + include.get("*", [])
+            outside = category in exclude.get(dataset, []) + exclude.get("*", [])
+            assert rule.matches(dataset, category) == (inside and not outside)

@@ -1,0 +1,105 @@
+"""A function mapped over many items by threads, with a bounded queue."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from animl_pipeline import workers
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 7])
+@pytest.mark.parametrize("count", [0, 1, 5, 200])
+def test_every_item_gives_its_result_once(at_a_time: int, count: int) -> None:
+    found = list(workers.map_threads(lambda item: item * item, range(count), workers=at_a_time))
+    assert sorted(found) == [item * item for item in range(count)]
+
+
+def test_items_are_taken_only_a_few_at_a_time() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for item in range(1000):
+            taken += 1
+            yield item
+
+    results = workers.map_threads(lambda item: item, items(), workers=2)
+    for done in range(1, 50):
+        next(results)
+        assert taken <= done + 2 * workers.QUEUED_PER_WORKER * 2
+    results.close()  # type: ignore[attr-defined]
+    assert taken < 100
+
+
+def test_no_more_than_the_workers_run_at_once() -> None:
+    lock, running, most = threading.Lock(), 0, 0
+
+    def work(_: int) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+
+    list(workers.map_threads(work, range(40), workers=3))
+    assert 1 <= most <= 3
+
+
+def test_an_exception_of_the_function_is_raised_and_drops_what_waits() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == 0:
+            raise ZeroDivisionError("the first item")
+        time.sleep(0.01)
+        done.append(item)
+
+    with pytest.raises(ZeroDivisionError, match="the first item"):
+        list(workers.map_threads(work, range(1000), workers=2))
+    ended = len(done)
+    assert ended < 20
+    time.sleep(0.05)
+    assert len(done) == ended
+
+
+def test_an_exception_of_the_items_is_raised() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError("the source")
+
+    with pytest.raises(ZeroDivisionError, match="the source"):
+        list(workers.map_threads(lambda item: item, items(), workers=2))
+
+
+def test_a_caller_that_stops_waits_for_the_items_at_work_alone() -> None:
+    started: list[int] = []
+    ended: list[int] = []
+
+    def work(item: int) -> int:
+        started.append(item)
+        time.sleep(0.005)
+        ended.append(item)
+        return item
+
+    results = workers.map_threads(work, range(1000), workers=2)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert sorted(started) == sorted(ended)
+    assert len(started) < 20
+
+
+def test_a_progress_bar_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with workers.progress(3, title="crop", unit="image") as bar:
+        for _ in range(3):
+            bar.update()
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+def test_a_line_of_news_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    workers.say("epoch 1")
+    assert capsys.readouterr().out == "epoch 1\n"
