@@ -2,10 +2,9 @@
 
 import dataclasses
 import json
-import logging
-import urllib.error
+import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -28,13 +27,18 @@ from animl_pipeline.workers import progress
 
 FORMAT_VERSION = "1"
 WEIGHTS, CARD = "model.safetensors", "model.json"
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 MODEL_NAMES = tuple(f"efficientnet-b{size}" for size in range(8))
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # PyTorch's default. The package's own 0.01 is for the many steps of ImageNet: over the few dozen
 # of a camera-trap project the running statistics lag behind and validation is nonsense.
 BATCH_NORM_MOMENTUM = 0.1
+
+
+# What torch and safetensors raise for a damaged file, by the place of the damage.
+DAMAGE = (
+    SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, IndexError,
+    AttributeError, OverflowError, AssertionError, MemoryError, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class Card:
     versions: dict[str, str]
     data_fingerprint: str
     epoch: int
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: list[float] = field(default_factory=lambda: list(IMAGENET_MEAN))
+    std: list[float] = field(default_factory=lambda: list(IMAGENET_STD))
     interpolation: str = "bicubic"
     format_version: str = FORMAT_VERSION
 
@@ -87,9 +91,9 @@ def pretrained_weights(model_name: str) -> dict[str, Tensor]:
     image_size_of(model_name)
     try:
         return dict(torch.hub.load_state_dict_from_url(url_map[model_name], weights_only=True))
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:  # URLError is an OSError
         raise WeightsMissing(
-            f"The ImageNet weights of {model_name} cannot be downloaded here ({error}). Fetch "
+            f"The ImageNet weights of {model_name} cannot be had here ({_short(error)}). Fetch "
             f"{url_map[model_name]} elsewhere and give it with --weights FILE, or train from "
             "scratch with --no-pretrained (it needs many more crops)."
         ) from error
@@ -111,12 +115,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise InputInvalid(f"{path} holds more than tensors, so it is not opened.") from error
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise InputInvalid(f"{path} holds no weights: {error}.") from error
+    except DAMAGE as error:
+        raise InputInvalid(f"{path} holds no weights: {_short(error)}.") from error
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputInvalid(f"{path} holds no dictionary of tensors.")
     return state
+
+
+def _short(error: Exception) -> str:
+    """Return the first sentence of what may be pages of advice."""
+    return (str(error) or type(error).__name__).split("\n")[0].split(". ")[0]
 
 
 def start_from(network: nn.Module, weights: dict[str, Tensor], source: str) -> list[str]:
@@ -161,9 +170,34 @@ def read_card(folder: Path) -> Card:
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
         raise InputInvalid(f"{path} is not a model card of format {FORMAT_VERSION}.")
     try:
-        return Card(**content)
+        card = Card(**content)
     except TypeError as error:
         raise InputInvalid(f"{path} is not a model card: {error}.") from error
+    wrong = [name for name, holds in _checks(card).items() if not holds]
+    if wrong:
+        raise InputInvalid(
+            f"{path}: {wrong[0]} is {getattr(card, wrong[0])!r}, which it cannot be."
+        )
+    return card
+
+
+def _checks(card: Card) -> dict[str, bool]:
+    """Return for each field of a card whether it is what it has to be."""
+    labels = card.labels if isinstance(card.labels, list) else []
+    return {
+        "model_name": card.model_name in MODEL_NAMES,
+        "labels": bool(labels) and all(isinstance(label, str) and label for label in labels),
+        "image_size": type(card.image_size) is int and card.image_size > 0,
+        "mean": _three_numbers(card.mean),
+        "std": _three_numbers(card.std) and 0 not in card.std,
+        "interpolation": card.interpolation in {mode.value for mode in v2.InterpolationMode},
+        "options": isinstance(card.options, dict),
+    }
+
+
+def _three_numbers(values: Any) -> bool:
+    is_list = isinstance(values, list) and len(values) == 3
+    return is_list and all(type(value) in {int, float} for value in values)
 
 
 def load(folder: Path) -> tuple[nn.Module, Card]:
@@ -229,15 +263,16 @@ class Predictions:
 def predict(
     fabric: Fabric, network: nn.Module, loader: "DataLoader[Any]", title: str
 ) -> Predictions:
-    """Return the network's predictions for a loader of (pictures, truth, readable), in its order.
+    """Return the network's predictions for a loader of (pictures, truth, read), in its order.
 
-    A crop that could not be read is left out of probabilities and truth.
+    A crop that could not be read (`read` is not 0) is left out of probabilities and truth.
     """
     network.eval()
     logits, truths, readables = [], [], []
     with progress(len(loader.dataset), title=title, unit="crop") as bar:  # type: ignore[arg-type]
         for batch in loader:
-            pictures, truth, readable = fabric.to_device(batch)
+            pictures, truth, read = fabric.to_device(batch)
+            readable = read == 0
             found = network(pictures.contiguous(memory_format=torch.channels_last))
             logits.append(found[readable].float().cpu())
             truths.append(truth[readable].cpu())
@@ -248,26 +283,3 @@ def predict(
         torch.cat(truths).numpy(),
         torch.cat(readables).numpy(),
     )
-
-
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Return the device to compute on, and the precision to compute in.
-
-    `auto` is the best there is: a GPU before the CPU, bfloat16 where the hardware has it.
-
-    Raises:
-        OptionError: this machine, or any, has no such device or precision.
-    """
-    if device not in DEVICES or precision not in PRECISIONS:
-        raise OptionError(f"--device is one of {DEVICES}, --precision one of {PRECISIONS}.")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if precision == "auto":
-        bf16_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-        bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else bf16_cpu()
-        precision = "bf16-mixed" if bf16 else "16-mixed" if device == "cuda" else "32-true"
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision
-    try:
-        return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
-    except (RuntimeError, ValueError) as error:
-        raise OptionError(f"--device {device} with --precision {precision}: {error}.") from error

@@ -17,7 +17,7 @@ NAME_BYTES_MAX = 255 - len(PART)  # of ext4, NTFS and APFS, less what we add whi
 PATH_BYTES_MAX = 1024
 OUR_NAMES = {"cct.json", "download.csv", "download.json", ".download.unfinished"}  # in images/
 WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-WINDOWS_FORBIDDEN = re.compile(r'[<>"|?*\x00-\x1f]')
+WINDOWS_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from animl_pipeline import files
 from animl_pipeline.boxes import Rectangle
@@ -22,10 +22,12 @@ UPRIGHT = {
     8: (Image.Transpose.ROTATE_90,),
 }
 TURNED = {5, 6, 7, 8}  # width and height change places
+FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP")  # none that runs a program
 # What Pillow raises for damaged files, by format and kind of damage.
 DAMAGE = (
     OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError, KeyError,
     TypeError, AttributeError, OverflowError, ZeroDivisionError, RuntimeError,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
 
@@ -37,7 +39,9 @@ def upright_size(path: Path) -> tuple[int, int]:
     """
     with _open(path) as image:
         width, height = image.size
-        return (height, width) if _orientation(image) in TURNED else (width, height)
+        # Pillow gives the size of a TIFF upright, and of no other format.
+        turned = image.format != "TIFF" and _orientation(image) in TURNED
+        return (height, width) if turned else (width, height)
 
 
 def open_upright(path: Path) -> Image.Image:
@@ -49,12 +53,20 @@ def open_upright(path: Path) -> Image.Image:
     """
     with _open(path) as image:
         try:
+            # Other libraries ask for half pictures, for the whole process: megadetector does.
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
             image.load()
             for transpose in UPRIGHT.get(_orientation(image), ()):
                 image = image.transpose(transpose)
+            if image.mode in {"I", "F"}:
+                raise ImageUnusable(f"picture is of mode {image.mode}, whose range is not known")
+            if image.mode.startswith("I;16"):  # Pillow would clip it to white
+                image = image.point(lambda grey: grey / 257, "L")
             if "transparency" in image.info:
                 image = image.convert("RGBA")
             return image.convert("RGB")
+        except ImageUnusable:
+            raise
         except DAMAGE as error:
             truncated = "truncated" in str(error) or "broken data stream" in str(error)
             reason = "truncated" if truncated else "unreadable"
@@ -65,7 +77,7 @@ def _open(path: Path) -> Image.Image:
     try:
         if path.stat().st_size == 0:
             raise ImageUnusable("picture is empty (0 bytes)")
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
     except FileNotFoundError:
         raise ImageUnusable("picture is missing") from None
     except UnidentifiedImageError:
@@ -81,7 +93,7 @@ def _open(path: Path) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except DAMAGE:
+    except (*DAMAGE, UserWarning):
         return 1  # broken EXIF says nothing; the picture itself may be whole
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, WeightedRandomSampler
 from torchvision.transforms import v2
@@ -21,37 +22,49 @@ from animl_pipeline import classifier, files, images, metrics
 from animl_pipeline.errors import ImageUnusable, InputInvalid, TrainingDiverged
 from animl_pipeline.workers import progress
 
+READ, REPLACED, LOST = 0, 1, 2
+REMEDY = (
+    "Lower --lr, or use --precision 32-true; the last good state is kept, --no-resume starts over."
+)
+
 logger = logging.getLogger(__name__)
 
 
-class Crops(Dataset[tuple[Tensor, int, bool]]):
-    """The crops of a split: (picture (3, side, side), truth, whether this crop could be read).
+class Crops(Dataset[tuple[Tensor, int, int]]):
+    """The crops of a split: (picture (3, side, side), truth, what was read).
 
-    One that cannot be read is replaced by the next of its label; evaluation leaves it out.
+    For training one that cannot be read is REPLACED by the next of its label. Else, or where there
+    is none, it is LOST: black, and left out by whoever asked.
     """
 
     def __init__(
-        self, folder: Path, names: list[str], truth: list[int], transform: Callable[[Any], Tensor]
+        self,
+        folder: Path,
+        names: list[str],
+        truth: list[int],
+        transform: Callable[[Any], Tensor],
+        *,
+        replace: bool = False,
     ) -> None:
-        self.folder, self.names, self.truth, self.transform = folder, names, truth, transform
+        self.folder, self.names, self.truth = folder, names, truth
+        self.transform, self.replace = transform, replace
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, bool]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         for number in self._candidates(index):
             try:
                 image = images.open_upright(self.folder / self.names[number])
             except ImageUnusable:
                 continue
-            return self.transform(image), self.truth[index], number == index
-        raise InputInvalid(
-            f"No crop of the label of {self.names[index]} can be read: run `pipeline crop` again."
-        )
+            read = READ if number == index else REPLACED
+            return self.transform(image), self.truth[index], read
+        return self.transform(Image.new("RGB", (1, 1))), self.truth[index], LOST
 
     def _candidates(self, index: int) -> Iterator[int]:
         yield index
-        for step in range(1, len(self)):
+        for step in range(1, len(self) if self.replace else 0):
             other = (index + step) % len(self)
             if self.truth[other] == self.truth[index]:
                 yield other
@@ -177,20 +190,21 @@ def train_epoch(learner: Learner, *, title: str) -> tuple[float, int]:
     total, seen, replaced = 0.0, 0, 0
     with progress(len(learner.train.sampler), title=title, unit="crop") as bar:  # type: ignore[arg-type]
         for batch in learner.train:
-            pictures, truth, readable = learner.fabric.to_device(batch)
+            pictures, truth, read = learner.fabric.to_device(batch)
+            if (read == LOST).any():
+                raise InputInvalid(
+                    "Of one label no crop can be read any more: run `pipeline crop` again."
+                )
             learner.optimizer.zero_grad()
             logits = learner.network(pictures.contiguous(memory_format=torch.channels_last))
             loss = nn.functional.cross_entropy(logits, truth)
             learner.fabric.backward(loss)
             learner.optimizer.step()
             if not math.isfinite(value := loss.item()):
-                raise TrainingDiverged(
-                    f"{title}: the loss is {value}. Lower --lr, or use --precision 32-true; the "
-                    "last good state is kept, and --no-resume starts over."
-                )
+                raise TrainingDiverged(f"{title}: the loss is {value}. {REMEDY}")
             total += value * len(truth)
             seen += len(truth)
-            replaced += int((~readable).sum())
+            replaced += int((read == REPLACED).sum())
             bar.set_postfix_str(f"loss {total / seen:.3f}", refresh=False)
             bar.update(len(truth))
     if replaced:
@@ -199,8 +213,14 @@ def train_epoch(learner: Learner, *, title: str) -> tuple[float, int]:
 
 
 def score(predicted: classifier.Predictions) -> tuple[float, float, float]:
-    """Return loss, balanced accuracy and macro average precision on val."""
+    """Return loss, balanced accuracy and macro average precision on val.
+
+    Raises:
+        TrainingDiverged: the network gives no numbers any more.
+    """
     probabilities, truth = predicted.probabilities, predicted.truth
+    if not np.isfinite(probabilities).all():
+        raise TrainingDiverged(f"The network gives no numbers any more. {REMEDY}")
     if not len(truth):
         return math.nan, math.nan, math.nan
     present = np.unique(truth)
@@ -220,7 +240,7 @@ def loader(
     generator: torch.Generator | None = None,
     order: Sampler[int] | None = None,
 ) -> "DataLoader[Any]":
-    """Return batches of (pictures, truth, readable), in the given order or the data's own."""
+    """Return batches of (pictures, truth, what was read), in the given order or the data's own."""
     return DataLoader(
         data,
         batch_size=batch_size,
@@ -272,7 +292,7 @@ def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
         learner.optimizer.load_state_dict(content["optimizer"])
         learner.scheduler.load_state_dict(content["scheduler"])
         return Progress(**content["progress"])
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, UnpicklingError) as error:
+    except (*classifier.DAMAGE, UnpicklingError) as error:
         if isinstance(error, InputInvalid):
             raise
         raise InputInvalid(

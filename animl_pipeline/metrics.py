@@ -42,7 +42,7 @@ def average_precision(scores: Floats, positive: NDArray[np.bool_], weights: Floa
 def evaluate(
     probabilities: Floats, truth: Ints, labels: list[str], places: list[tuple[str, str]], seed: int
 ) -> dict[str, Any]:
-    """Return the figures of one split, as metrics.json holds them.
+    """Return the figures of one split of at least one row, as metrics.json holds them.
 
     `probabilities` (n, labels), `truth` (n,) the index of each row's label, `places` (n,) the
     (dataset, location) of each row: what the intervals resample, since the crops of one camera
@@ -91,7 +91,7 @@ def evaluate(
         **overall,
         "per_label": per_label,
         "labels_without_examples": [name for name, n in zip(labels, counts, strict=True) if not n],
-        "confusion_matrix": sk.confusion_matrix(truth, predicted, labels=numbers).tolist(),
+        "confusion_matrix": confusion_matrix(truth, predicted, len(labels)).tolist(),
         "by_location": _by_location(probabilities, truth, places),
         "intervals": intervals(probabilities, truth, labels, places, seed),
     }
@@ -103,6 +103,12 @@ def label_average_precisions(probabilities: Floats, truth: Ints) -> Floats:
     return np.array([
         average_precision(column, truth == i, once)[0] for i, column in enumerate(probabilities.T)
     ])  # fmt: skip
+
+
+def confusion_matrix(truth: Ints, predicted: Ints, labels: int) -> Ints:
+    """Return counts (labels, labels), rows true, columns predicted."""
+    counts = np.bincount(truth * labels + predicted, minlength=labels * labels)
+    return np.asarray(counts.reshape(labels, labels))
 
 
 def log_loss(probabilities: Floats, truth: Ints) -> float:
@@ -131,13 +137,12 @@ def intervals(
     A figure is None where there are fewer than two locations to resample, or where fewer than
     half of the resamples have it.
     """
-    names, place = np.unique(
-        [f"{dataset}\n{where}" for dataset, where in places], return_inverse=True
-    )
+    number = {place: index for index, place in enumerate(sorted(set(places)))}
+    place = np.array([number[place] for place in places])
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[Floats]] = {}
-    for _ in range(RESAMPLES // BATCH if len(names) > 1 else 0):
-        draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=BATCH)
+    for _ in range(RESAMPLES // BATCH if len(number) > 1 else 0):
+        draws = rng.multinomial(len(number), np.full(len(number), 1 / len(number)), size=BATCH)
         weights = draws[:, place].astype(np.float64)
         for name, values in _resampled_figures(probabilities, truth, labels, weights).items():
             drawn.setdefault(name, []).append(values)

@@ -10,7 +10,7 @@ the penalties make coverage come first wherever the units allow it, and the firs
 before the others: what is not learned cannot be judged either.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 CROPS_WEIGHT, UNITS_WEIGHT = 2.0, 1.0
 # Far above all else: 2 |C - t| + |L - t| of one label is at most 6.
 PENALTY_FIRST, PENALTY_OTHERS = 3000.0, 1000.0
-EXACT_UP_TO = 6_000  # units x labels that HiGHS is asked for; beyond, local search alone
-NODES = 2_000_000  # of branch and bound, divided by units x labels; counts, as time would, no clock
+EXACT_UP_TO = 2_000  # units x labels that HiGHS is asked for; beyond, local search alone
+NODES = 300_000  # of branch and bound, divided by units x labels; counts, as time would, no clock
 NOISE = 1e-9  # of sums of fractions
 GAP_ENOUGH = 0.005
 RESTARTS = 8
@@ -57,7 +57,7 @@ def partition(
     found = _search(crops[order], targets, allowed[order], np.random.default_rng(seed + 1))
     method, bound = "local search", None
     if crops.size <= EXACT_UP_TO:
-        exact, bound = _solve(crops[order], targets, allowed[order])
+        exact, bound = _solve(crops[order], targets, allowed[order], found)
         method = "milp (HiGHS)"
         if exact is not None and _cost(crops[order], exact, targets) <= _cost(
             crops[order], found, targets
@@ -178,14 +178,41 @@ def _improve(
     return part
 
 
+def _lacking(crops: "Ints", part: "Ints", targets: "Floats") -> float:
+    """Return the penalties of the labels that some part lacks."""
+    penalties = _penalties(len(targets))
+    return sum(penalties[place] for _, place in uncovered(crops, part, targets))
+
+
 def _solve(
-    crops: "Ints", targets: "Floats", allowed: "NDArray[np.bool_]"
+    crops: "Ints", targets: "Floats", allowed: "NDArray[np.bool_]", found: "Ints"
 ) -> tuple["Ints | None", float | None]:
     """Return HiGHS's parts, and its proven lower bound, within a fixed number of nodes.
 
-    Variables, in this order: x (units, parts) binary; then for each (label, part) the deviation
-    of crops, the deviation of units, and 1 if the part has no unit of the label.
+    Coverage first, where `found` does not have all there can be; then the fractions, at no less
+    coverage. Variables, in this order: x (units, parts) binary; then for each (label, part) the
+    deviation of crops, the deviation of units, and 1 if the part has no unit of the label.
     """
+    import numpy as np
+
+    places = (crops > 0).sum(axis=0)
+    wanted_parts = int((targets > 0).sum())
+    unavoidable = PENALTY_OTHERS * np.maximum(0, wanted_parts - places).sum()
+    ask = _model(crops, targets, allowed)
+    lacking, proven = _lacking(crops, found, targets), True
+    if lacking > unavoidable:
+        covering, bound = ask(True, np.inf)
+        if covering is not None and (less := _lacking(crops, covering, targets)) < lacking:
+            lacking = less
+        proven = bound is not None and bound > lacking - PENALTY_OTHERS / 2
+    part, bound = ask(False, lacking)
+    return part, lacking + bound if proven and bound is not None else None
+
+
+def _model(
+    crops: "Ints", targets: "Floats", allowed: "NDArray[np.bool_]"
+) -> Callable[[bool, float], tuple["Ints | None", float | None]]:
+    """Return what solves for (coverage or fractions, at most so much penalty): parts and bound."""
     import numpy as np
     from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
@@ -195,9 +222,7 @@ def _solve(
     pairs = labels * parts
     per_part = sparse.eye_array(parts)
     identity, nothing = sparse.eye_array(pairs), sparse.coo_array((pairs, pairs))
-    wanted = np.tile(targets, labels)
-    crops_in = sparse.kron(of_crops.T, per_part)
-    units_in = sparse.kron(of_units.T, per_part)
+    crops_in, units_in = (sparse.kron(held.T, per_part) for held in (of_crops, of_units))
     has = sparse.kron((crops > 0).T.astype(float), per_part)
     rows = sparse.block_array(
         [
@@ -208,28 +233,32 @@ def _solve(
             [has, nothing, nothing, identity],
         ]
     )
+    wanted, none = np.tile(targets, labels), np.full(pairs, np.inf)
     needed = np.tile(np.where(targets > 0, 1.0, 0.0), labels)
-    none = np.full(pairs, np.inf)
     low = np.concatenate([wanted, -none, wanted, -none, needed])
     high = np.concatenate([none, wanted, none, wanted, none])
     one_each = sparse.kron(sparse.eye_array(units), np.ones((1, parts)))
     one_part = sparse.hstack([one_each, sparse.coo_array((units, 3 * pairs))])
-    result = milp(
-        np.concatenate([
-            np.zeros(units * parts), np.full(pairs, CROPS_WEIGHT), np.full(pairs, UNITS_WEIGHT),
-            np.tile(_penalties(parts), labels),
-        ]),
-        integrality=np.concatenate([np.ones(units * parts), np.zeros(3 * pairs)]),
-        bounds=Bounds(0, np.concatenate([allowed.astype(float).ravel(), np.ones(3 * pairs)])),
-        constraints=[
-            LinearConstraint(sparse.csc_array(rows), low, high),
-            LinearConstraint(sparse.csc_array(one_part), 1, 1),
-        ],
-        options={"node_limit": max(20, NODES // crops.size), "mip_rel_gap": GAP_ENOUGH},
-    )  # fmt: skip
-    bound = getattr(result, "mip_dual_bound", None)
-    found = None if result.x is None else result.x[: units * parts].reshape(units, parts)
-    return (
-        None if found is None else found.argmax(axis=1),
-        None if bound is None or not np.isfinite(bound) else float(bound),
-    )
+    free, zeros = np.zeros(units * parts), np.zeros(pairs)
+    penalties = np.concatenate([free, zeros, zeros, np.tile(_penalties(parts), labels)])
+    spread = np.concatenate([free, zeros + CROPS_WEIGHT, zeros + UNITS_WEIGHT, zeros])
+
+    def ask(coverage: bool, penalty_max: float) -> tuple["Ints | None", float | None]:
+        result = milp(
+            penalties if coverage else spread,
+            integrality=np.concatenate([np.ones(units * parts), np.zeros(3 * pairs)]),
+            bounds=Bounds(0, np.concatenate([allowed.astype(float).ravel(), np.ones(3 * pairs)])),
+            constraints=[
+                LinearConstraint(sparse.csc_array(rows), low, high),
+                LinearConstraint(sparse.csc_array(one_part), 1, 1),
+                LinearConstraint(penalties[None, :], -np.inf, penalty_max + 0.5),
+            ],
+            options={"node_limit": max(20, NODES // crops.size), "mip_rel_gap": GAP_ENOUGH},
+        )
+        bound = getattr(result, "mip_dual_bound", None)
+        if result.x is None:
+            return None, bound
+        part = result.x[: units * parts].reshape(units, parts).argmax(axis=1)
+        return part, float(bound) if bound is not None and np.isfinite(bound) else None
+
+    return ask

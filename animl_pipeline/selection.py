@@ -130,6 +130,7 @@ def _detected(
         for detection in results.detections[file_name]
         if detection.category == ANIMAL and detection.confidence >= threshold
     ]
+    found.sort(key=lambda one: one.confidence)  # of the same box twice the surer one stays
     boxes = {one.box_id: one for one in found if one.box[2] > 0 and one.box[3] > 0}
     return list(boxes.values()), "" if boxes else f"no animal detected at {threshold:g} or more"
 

@@ -21,7 +21,7 @@ README = ROOT / "README.md"
 # A module imports only from levels below its own. A new module goes as low as it can.
 LEVELS = (
     {"", "errors"},
-    {"audit", "boxes", "files", "formats", "formats.sequences", "formats.json_file",
+    {"audit", "boxes", "devices", "files", "formats", "formats.sequences", "formats.json_file",
      "metrics", "partition", "plots", "workers"},
     {"artifacts", "classifier", "formats.coco_box", "images", "labels", "storage"},
     {"extremes", "formats.coco", "formats.megadetector", "labelling", "learning", "report"},

@@ -143,7 +143,7 @@ def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, uns
         file_name=name,
         key=json_file.text(record.get(key_field)),
         location=json_file.text(record.get("location")),
-        datetime=json_file.text(record.get("datetime", record.get("date_captured"))),
+        datetime=json_file.text(record.get("datetime") or record.get("date_captured")),
         sequence=json_file.text(record.get("seq_id")),
         width_px=width if height else 0,
         height_px=height if width else 0,

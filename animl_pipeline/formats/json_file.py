@@ -56,6 +56,8 @@ def text(value: Any) -> str:
 
     Anything else is "".
     """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 33.0, as some libraries write the location 33
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return str(value).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")

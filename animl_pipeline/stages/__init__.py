@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from animl_pipeline import files
-from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
+from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
 
 STAGES = ("download", "crop", "split", "train", "evaluate")
 
@@ -97,13 +97,17 @@ def perform(name: str, options: StageOptions) -> Counts:
     """
     if getattr(options, "dry_run", False):
         return load(name).run(options)
+    _refuse_out_of_limits(options)
     inputs = options.inputs
     for path in inputs:
         if not path.exists():
             raise InputMissing(f"{path} is not there. {_who_writes(path)}")
+        if path.is_dir():
+            raise InputInvalid(f"{path} is a folder, not a file. {_who_writes(path)}")
         refuse_unfinished(path.parent, but=name)
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
+    digests = {path.as_posix(): files.digest(path, "sha256") for path in inputs}
     start = time.monotonic()
     with _unfinished(folder, name) as record:
         counts = load(name).run(options)
@@ -115,7 +119,7 @@ def perform(name: str, options: StageOptions) -> Counts:
             "options": record_of(options),
             "counts": counts.items,
             "seconds": round(time.monotonic() - start, 3),
-            "inputs": {path.as_posix(): files.digest(path, "sha256") for path in inputs},
+            "inputs": digests,
         },
     )
     journal(folder, name).unlink()
@@ -136,12 +140,24 @@ def _unfinished(folder: Path, name: str) -> Iterator[Path]:
     record.unlink(missing_ok=True)
     try:
         yield record
-    except (OptionError, InputMissing, InputInvalid):
+    except (OptionError, InputMissing, InputInvalid, WeightsMissing):
         if not was_unfinished:
             unfinished.unlink()
             if before is not None:
                 files.write_text(record, before)
         raise
+
+
+def _refuse_out_of_limits(options: StageOptions) -> None:
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]  # a Protocol here
+        value, low, high = (
+            getattr(options, field.name), field.metadata["min"], field.metadata["max"]
+        )  # fmt: skip
+        if value is not None and (
+            (low is not None and not value >= low) or (high is not None and not value <= high)
+        ):
+            name = field.name.replace("_", "-")
+            raise OptionError(f"--{name} is {value!r}; it lies between {low} and {high}.")
 
 
 def record_of(options: StageOptions) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from animl_pipeline.stages import Counts, option
 if TYPE_CHECKING:
     import pandas as pd
 
+OUR_NAMES = {"crops.csv", "failures.csv", "warnings.csv", "detections.json", "crop.json"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -77,7 +79,9 @@ def run(options: Options) -> Counts:
         threshold=options.threshold,
         include_unvalidated=options.include_unvalidated,
     )
-    others = _rows_of_others(options.output_dir / artifacts.CROPS.name, dataset)
+    others = _rows_of_others(
+        options.output_dir / artifacts.CROPS.name, dataset, export, named=bool(options.dataset)
+    )
     rule = cutting.Rule(
         images_dir=options.images_dir,
         output_dir=options.output_dir,
@@ -118,13 +122,21 @@ def _size_of(images_dir: Path) -> Callable[[str], coco.Size | None]:
 
 def _dataset(name: str) -> str:
     why_not = files.unsafe_reason(name) or ("holds a /" if "/" in name else "")
+    if name.casefold() in OUR_NAMES:
+        why_not = "is the name of a file this stage writes"
     if why_not:
-        raise OptionError(f"--dataset {name!r} {why_not}; it names a folder of crops.")
+        raise OptionError(f"--dataset {name!r} {why_not}; it is to name a folder of crops.")
     return name
 
 
-def _rows_of_others(path: Path, dataset: str) -> "pd.DataFrame":
-    """Return the rows of the other datasets cropped before into the same folder."""
+def _rows_of_others(
+    path: Path, dataset: str, export: coco.Export, *, named: bool
+) -> "pd.DataFrame":
+    """Return the rows of the other datasets cropped before into the same folder.
+
+    Raises:
+        OptionError: a dataset of this name is there, but of quite other images, and nobody asked.
+    """
     import pandas as pd
 
     if not path.exists():
@@ -133,7 +145,14 @@ def _rows_of_others(path: Path, dataset: str) -> "pd.DataFrame":
         table = artifacts.read(artifacts.CROPS, path)
     except InputInvalid as error:
         raise InputInvalid(f"{error} If it was made by hand, mend it; else remove it.") from error
-    return table[table["dataset"] != dataset]
+    mine = table["dataset"] == dataset
+    ids = {image.image_id for image in export.images}
+    if mine.any() and not named and not ids & set(table["image_id"][mine]):
+        raise OptionError(
+            f"{path} holds a dataset {dataset!r} already, of other images. Name this one with "
+            f"--dataset, or replace that one with --dataset {dataset}."
+        )
+    return table[~mine]
 
 
 def _cut_all(

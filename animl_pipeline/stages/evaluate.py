@@ -76,14 +76,14 @@ class Options:
 
 def run(options: Options) -> Counts:
     """Predict every crop of the splits, then score and report."""
-    from animl_pipeline import classifier, metrics, report
+    from animl_pipeline import classifier, devices, metrics, report
 
     splits = _splits(options.splits)
     dataset = artifacts.read(
         artifacts.DATASET, options.as_trained("dataset_dir") / artifacts.DATASET.name
     )
     network, card = classifier.load(options.run_folder)
-    fabric = classifier.make_fabric("auto", _precision(card))
+    fabric = devices.make_fabric("auto", _precision(card))
     network = fabric.setup(network)
     folder, crops_dir = options.folder, options.as_trained("crops_dir")
     predictions, figures, unreadable = {}, {}, 0

@@ -104,6 +104,7 @@ def run(options: Options) -> Counts:
     report = _report(options, dataset, found, _not_covered(table, found, targets, names))
     unmatched = spec.unmatched(present)
     report["left_out"] = {"categories": left_out, "labels": rare, "unmatched": unmatched}
+    report["test_locations_gone"] = _gone(units, options)
     _write(options, dataset, units, names, report)
     return _counted(dataset, report, options)
 
@@ -172,19 +173,33 @@ def _wishes(
     if options.match_test:
         if options.group_by is not GroupBy.LOCATION:
             raise OptionError("--match-test keeps locations, so it goes with --group-by location.")
-        path = options.match_test / "splits.json"
-        earlier = files.read_json(path, written_by="`pipeline split`")
-        try:
-            frozen = {(str(dataset), str(location)) for dataset, location in earlier["test"]}
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputInvalid(f"{path} has no list of test locations: {error!r}.") from error
+        frozen = _test_locations(options.match_test / "splits.json")
         here = [pair in frozen for pair in zip(units["dataset"], units["location"], strict=True)]
         if not any(here):
-            raise InputInvalid(f"None of the test locations of {path} is among the crops.")
+            raise InputInvalid(
+                f"None of the test locations of {options.match_test} is among the crops."
+            )
         allowed[:, TEST] = False
         allowed[here] = [False, False, True]
         targets = np.array([1 - options.val_frac, options.val_frac, 0.0])
     return targets, allowed
+
+
+def _test_locations(path: Path) -> set[tuple[str, str]]:
+    """Return the (dataset, location) pairs of an earlier test set."""
+    earlier = files.read_json(path, written_by="`pipeline split`")
+    try:
+        return {(str(dataset), str(location)) for dataset, location in earlier["test"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputInvalid(f"{path} has no list of test locations: {error!r}.") from error
+
+
+def _gone(units: "pd.DataFrame", options: Options) -> list[list[str]]:
+    """Return the locations of the earlier test set that have no crops now."""
+    if not options.match_test:
+        return []
+    here = set(zip(units["dataset"], units["location"], strict=True))
+    return [list(p) for p in sorted(_test_locations(options.match_test / "splits.json") - here)]
 
 
 def _refuse_empty(
@@ -271,6 +286,10 @@ def _counted(dataset: "pd.DataFrame", report: dict[str, Any], options: Options) 
         for r in report["left_out"]["categories"]
     ]
     lines += report["left_out"]["unmatched"] + report["not_covered"]
+    lines += [
+        f"test location {location!r} of {dataset!r} has no crops now"
+        for dataset, location in report["test_locations_gone"]
+    ]
     parts = ", ".join(f"{part} {sizes[part]:,} crops at {places[part]:,}" for part in PARTS)
     return Counts(
         items={"labels": len(report["counts"]), **sizes, "left out": len(lines)},

@@ -111,24 +111,24 @@ def run(options: Options) -> Counts:
     import torch
     from torch.utils.tensorboard import SummaryWriter
 
-    from animl_pipeline import classifier, learning
+    from animl_pipeline import classifier, devices, learning
 
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
     labels = artifacts.read_labels(options.dataset_dir / "label_index.json")
     _check(dataset, labels, options)
-    fabric = classifier.make_fabric(options.device, options.precision)
+    fabric = devices.make_fabric(options.device, options.precision)
     torch.manual_seed(options.seed)
     network = classifier.build(options.model_name, len(labels))
     card = _card(options, labels)
     last = options.folder / "last.pt"
-    if not options.resume:
-        last.unlink(missing_ok=True)
-    resumes = last.exists()
+    resumes = options.resume and last.exists()
     if not resumes:
         _start(network, options)
     learner = _learner(fabric, network, dataset, card, options)
     state = learning.Progress()
-    if resumes:
+    if not resumes:
+        last.unlink(missing_ok=True)
+    else:
         state = learning.load_state(last, learner, identity=options.identity)
     with SummaryWriter(options.folder, purge_step=state.next_epoch) as writer:
         save = _saver(learner, card, writer, options)
@@ -210,16 +210,15 @@ def _learner(
     )
     number = {label: index for index, label in enumerate(card.labels)}
 
-    def crops(split: str, transform: Callable[[Any], Any]) -> learning.Crops:
+    def crops(split: str, transform: Callable[[Any], Any], replace: bool) -> learning.Crops:
         rows = dataset[dataset["split"] == split]
         truth = [number[label] for label in rows["label"]]
-        return learning.Crops(options.crops_dir, list(rows["crop"]), truth, transform)
+        names = list(rows["crop"])
+        return learning.Crops(options.crops_dir, names, truth, transform, replace=replace)
 
     generator = torch.Generator()
-    train, val = (
-        crops("train", learning.augmentation(card.image_size)),
-        crops("val", classifier.transform(card)),
-    )
+    train = crops("train", learning.augmentation(card.image_size), replace=True)
+    val = crops("val", classifier.transform(card), replace=False)
     order = learning.sampler(train, label_weighted=options.label_weighted, generator=generator)
     optimizer, scheduler = learning.optimisation(
         network, lr=options.lr, weight_decay=options.weight_decay, lr_decay=LR_DECAY

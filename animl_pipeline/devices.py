@@ -1,0 +1,34 @@
+"""Where to compute, and in what precision."""
+
+import logging
+
+import torch
+from lightning_fabric import Fabric
+
+from animl_pipeline.errors import OptionError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Return the device to compute on, and the precision to compute in.
+
+    `auto` is the best there is: a GPU before the CPU, bfloat16 where the hardware has it.
+
+    Raises:
+        OptionError: this machine, or any, has no such device or precision.
+    """
+    if device not in DEVICES or precision not in PRECISIONS:
+        raise OptionError(f"--device is one of {DEVICES}, --precision one of {PRECISIONS}.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        bf16_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else bf16_cpu()
+        precision = "bf16-mixed" if bf16 else "16-mixed" if device == "cuda" else "32-true"
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision
+    try:
+        return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+    except (RuntimeError, ValueError) as error:
+        raise OptionError(f"--device {device} with --precision {precision}: {error}.") from error

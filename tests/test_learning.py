@@ -1,0 +1,506 @@
+import _thread
+import csv
+import dataclasses
+import json
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file
+
+from animl_pipeline import artifacts, classifier, devices, learning, stages
+from animl_pipeline.errors import (
+    InputInvalid,
+    OptionError,
+    TrainingDiverged,
+)
+from animl_pipeline.learning import Crops, Learner, Progress
+from animl_pipeline.stages import Counts
+from animl_pipeline.stages.train import Options
+
+SIDE = 64
+LABELS = ["bird", "fox"]
+TIMED = ("seconds", "images_per_second")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """As many threads everywhere: a sum in another order is another number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def as_the_command_line_does(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six greenish birds and six reddish foxes, each a little different."""
+    folder, rng = tmp_path_factory.mktemp("crops"), np.random.default_rng(0)
+    for number in range(12):
+        pixels = rng.integers(0, 120, (SIDE, SIDE, 3), dtype=np.uint8)
+        pixels[..., 1 if number < 6 else 0] += 100
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    return folder
+
+
+def crops_of(
+    folder: Path, numbers: list[int], *, augmented: bool = False, replace: bool = False
+) -> Crops:
+    card = classifier.Card(
+        model_name="efficientnet-b0", labels=LABELS, image_size=SIDE, crop_rule={}, options={},
+        versions={}, data_fingerprint="", epoch=0,
+    )  # fmt: skip
+    transform = learning.augmentation(SIDE) if augmented else classifier.transform(card)
+    names = [f"{number:02}.png" for number in numbers]
+    truth = [int(number >= 6) for number in numbers]
+    return Crops(folder, names, truth, transform, replace=replace)
+
+
+TRAIN, VAL = [0, 1, 2, 3, 6, 7, 8], [4, 5, 9, 10]
+
+
+def make_learner(
+    folder: Path, *, lr: float = 1e-3, val: bool = True, batch_size: int = 3, seed: int = 0
+) -> Learner:
+    torch.manual_seed(seed)
+    fabric = devices.make_fabric("cpu", "32-true")
+    network = classifier.build("efficientnet-b0", 2)
+    optimizer, scheduler = learning.optimisation(network, lr=lr, weight_decay=1e-6, lr_decay=0.9)
+    network, optimizer = fabric.setup(network, optimizer)
+    generator = torch.Generator()
+    train = crops_of(folder, TRAIN, augmented=True, replace=True)
+    order = learning.sampler(train, label_weighted=True, generator=generator)
+    return Learner(
+        fabric, network, optimizer, scheduler,
+        train=learning.loader(
+            train, batch_size=batch_size, workers=0, generator=generator, order=order
+        ),
+        val=learning.loader(crops_of(folder, VAL), batch_size=3, workers=0) if val else None,
+        generator=generator,
+    )  # fmt: skip
+
+
+def nothing(*_: Any) -> None:
+    """Do nothing after an epoch."""
+
+
+def fit(
+    learner: Learner,
+    state: Progress,
+    on_epoch: Callable[..., None] = nothing,
+    *,
+    epochs: int = 3,
+    patience: int = 0,
+) -> Progress:
+    learning.fit(learner, state, epochs=epochs, patience=patience, seed=1, on_epoch=on_epoch)
+    return state
+
+
+def rows_of(state: Progress) -> list[str]:
+    return [repr({k: v for k, v in row.items() if k not in TIMED}) for row in state.history]
+
+
+def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+# What decides which crops are seen
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
+def test_the_weights_of_every_label_sum_to_the_same(truth: list[int]) -> None:
+    labels = np.array(truth)
+    weights = learning.label_weights(labels)
+    present = set(truth)
+    assert weights.sum() == pytest.approx(len(truth))
+    for label in present:
+        assert weights[labels == label].sum() == pytest.approx(len(truth) / len(present))
+        assert len(set(weights[labels == label])) == 1
+
+
+def drawn(truth: list[int], *, label_weighted: bool, seed: int = 0) -> list[int]:
+    data = Crops(Path(), [""] * len(truth), truth, lambda image: image)
+    generator = torch.Generator().manual_seed(seed)
+    return list(learning.sampler(data, label_weighted=label_weighted, generator=generator))
+
+
+def test_each_label_is_drawn_about_equally_often() -> None:
+    truth = [0] * 5400 + [1] * 540 + [2] * 60
+    counts = Counter(truth[index] for index in drawn(truth, label_weighted=True))
+    assert sum(counts.values()) == 6000
+    assert all(abs(counts[label] - 2000) < 200 for label in range(3))
+
+
+def test_without_label_weights_each_crop_is_drawn_once() -> None:
+    truth = [0] * 50 + [1] * 5
+    order = drawn(truth, label_weighted=False)
+    assert sorted(order) == list(range(55))
+    assert order != sorted(order)
+
+
+@pytest.mark.parametrize("label_weighted", [True, False])
+def test_the_same_seed_draws_the_same_crops(label_weighted: bool) -> None:
+    one, again, other = (
+        drawn([0, 0, 0, 1] * 20, label_weighted=label_weighted, seed=seed) for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one != other
+
+
+# Crops
+
+
+def test_a_crop_is_a_picture_its_label_and_that_it_was_read(pictures: Path) -> None:
+    picture, truth, read = crops_of(pictures, [0, 6])[1]
+    assert picture.shape == (3, SIDE, SIDE)
+    assert (truth, read) == (1, learning.READ)
+
+
+@pytest.fixture
+def damaged(pictures: Path, tmp_path: Path) -> Path:
+    """The pictures, of which bird 01 is cut short, fox 07 no picture, and fox 09 gone."""
+    for path in pictures.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "01.png").write_bytes((tmp_path / "01.png").read_bytes()[:3000])
+    (tmp_path / "07.png").write_text("no picture")
+    (tmp_path / "09.png").unlink()
+    return tmp_path
+
+
+def test_a_crop_that_cannot_be_read_is_replaced_by_the_next_of_its_label(damaged: Path) -> None:
+    data = crops_of(damaged, [6, 0, 7, 1, 8], replace=True)
+    picture, truth, read = data[2]
+    assert (truth, read) == (1, learning.REPLACED)
+    assert torch.equal(picture, data[4][0])
+    picture, truth, read = data[3]
+    assert (truth, read) == (0, learning.REPLACED)
+    assert torch.equal(picture, data[1][0])
+
+
+def test_a_crop_is_never_replaced_where_it_is_judged(damaged: Path) -> None:
+    assert crops_of(damaged, [6, 7])[1][2] == learning.LOST
+
+
+def test_training_on_a_label_without_a_readable_crop_is_refused(damaged: Path) -> None:
+    learner = make_learner(damaged)
+    lost = crops_of(damaged, [0, 7], replace=True)
+    loader = learning.loader(lost, batch_size=2, workers=1)
+    with pytest.raises(InputInvalid, match="pipeline crop") as caught:
+        learning.train_epoch(dataclasses.replace(learner, train=loader), title="epoch 1")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_replaced_crops_are_counted_and_said(
+    damaged: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    learner = make_learner(damaged)
+    torch.manual_seed(0)
+    learner.generator.manual_seed(0)
+    _, seen = learning.train_epoch(learner, title="epoch 1")
+    learner.generator.manual_seed(0)
+    bad = sum(int((read != learning.READ).sum()) for _, _, read in learner.train)
+    assert bad > 0
+    assert f"epoch 1: {bad} crops could not be read" in caplog.text
+    assert seen == len(TRAIN)
+
+
+def predict(data: Crops, workers: int = 0) -> classifier.Predictions:
+    torch.manual_seed(0)
+    network = classifier.build("efficientnet-b0", 2)
+    fabric = devices.make_fabric("cpu", "32-true")
+    loader = learning.loader(data, batch_size=3, workers=workers)
+    return classifier.predict(fabric, fabric.setup(network), loader, "test")
+
+
+def test_crops_that_cannot_be_read_are_left_out_of_predictions(damaged: Path) -> None:
+    found = predict(crops_of(damaged, [0, 1, 2, 6, 7, 8]))
+    assert found.readable.tolist() == [True, False, True, True, False, True]
+    assert found.truth.tolist() == [0, 0, 1, 1]
+    expected = predict(crops_of(damaged, [0, 2, 6, 8]))
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+
+
+def test_a_label_without_a_readable_crop_is_left_out_of_predictions(damaged: Path) -> None:
+    found = predict(crops_of(damaged, [0, 7]))
+    assert found.readable.tolist() == [True, False]
+    assert found.truth.tolist() == [0]
+
+
+def test_predictions_without_any_readable_crop_are_empty(damaged: Path) -> None:
+    found = predict(crops_of(damaged, [1, 7]))
+    assert found.probabilities.shape == (0, 2)
+    assert found.readable.tolist() == [False, False]
+
+
+# The loop
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pictures: Path) -> tuple[Learner, Progress]:
+    learner = make_learner(pictures)
+    return learner, fit(learner, Progress())
+
+
+def test_every_epoch_has_a_row(undisturbed: tuple[Learner, Progress]) -> None:
+    _, state = undisturbed
+    assert [row["epoch"] for row in state.history] == [0, 1, 2]
+    assert [row["lr"] for row in state.history] == pytest.approx([1e-3, 9e-4, 8.1e-4])
+    assert all(math.isfinite(value) for row in state.history for value in row.values())
+
+
+def test_the_best_epoch_is_the_first_of_the_highest_score(
+    undisturbed: tuple[Learner, Progress],
+) -> None:
+    _, state = undisturbed
+    scores = [row["val_macro_average_precision"] for row in state.history]
+    assert state.best_epoch == scores.index(max(scores))
+    assert state.best_score == max(scores)
+
+
+class Stopped(Exception):
+    """Somebody pulled the plug."""
+
+
+@pytest.mark.parametrize("epochs_done", [1, 2])
+def test_a_run_resumed_after_any_epoch_equals_one_undisturbed(
+    pictures: Path, tmp_path: Path, undisturbed: tuple[Learner, Progress], epochs_done: int
+) -> None:
+    path = tmp_path / "last.pt"
+    learner = make_learner(pictures)
+
+    def save_and_stop(state: Progress, *_: Any) -> None:
+        learning.save_state(path, learner, state, identity="this run")
+        if state.next_epoch == epochs_done:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(learner, Progress(), save_and_stop)
+    again = make_learner(pictures, seed=99)
+    torch.rand(17)  # another past
+    state = learning.load_state(path, again, identity="this run")
+    assert state.next_epoch == epochs_done
+    fit(again, state)
+    expected, expected_state = undisturbed
+    assert rows_of(state) == rows_of(expected_state)
+    assert same_weights(again.network.state_dict(), expected.network.state_dict())
+    assert (state.best_epoch, state.best_score) == (
+        expected_state.best_epoch, expected_state.best_score,
+    )  # fmt: skip
+
+
+def test_a_finished_run_does_nothing_more(undisturbed: tuple[Learner, Progress]) -> None:
+    learner, state = undisturbed
+    before = rows_of(state)
+    assert rows_of(fit(learner, state)) == before
+
+
+def test_without_val_the_last_epoch_is_the_best(pictures: Path) -> None:
+    seen = []
+    state = fit(
+        make_learner(pictures, val=False),
+        Progress(),
+        lambda _, predicted, is_best: seen.append((predicted, is_best)),
+        epochs=2,
+        patience=1,
+    )
+    assert seen == [(None, True), (None, True)]
+    assert state.best_epoch == 1
+    assert all(math.isnan(row["val_loss"]) for row in state.history)
+
+
+def test_training_stops_when_no_epoch_is_better_any_more(pictures: Path) -> None:
+    state = fit(make_learner(pictures, lr=0.0), Progress(), epochs=40, patience=1)
+    assert len(state.history) == state.best_epoch + 2 < 40
+
+
+@given(st.integers(-1, 20), st.integers(0, 20), st.integers(1, 20), st.integers(0, 5))
+def test_a_run_ends_by_its_epochs_or_by_patience(
+    best: int, done: int, epochs: int, patience: int
+) -> None:
+    ended = Progress(next_epoch=done, best_epoch=best).ended(epochs=epochs, patience=patience)
+    if done >= epochs:
+        assert ended
+    elif patience == 0 or done == 0:
+        assert not ended
+    else:
+        assert ended == (done - 1 - best >= patience)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_loss_that_is_no_number_ends_training_and_says_what_helps(pictures: Path) -> None:
+    with pytest.raises(TrainingDiverged, match="--lr"):
+        fit(make_learner(pictures, lr=1e30), Progress())
+
+
+def test_a_network_that_went_to_pieces_in_the_last_step_is_not_the_best(pictures: Path) -> None:
+    kept = []
+    with pytest.raises(TrainingDiverged):
+        fit(
+            make_learner(pictures, lr=1e30, batch_size=99),
+            Progress(),
+            lambda state, *_: kept.append(state.next_epoch),
+            epochs=1,
+        )
+    assert kept == []
+
+
+def test_a_score_without_crops_has_no_value() -> None:
+    nobody = classifier.Predictions(np.empty((0, 2)), np.empty(0, dtype=int), np.zeros(3, bool))
+    assert all(math.isnan(figure) for figure in learning.score(nobody))
+
+
+# The state
+
+
+def test_the_state_holds_no_code(pictures: Path, tmp_path: Path) -> None:
+    learner = make_learner(pictures)
+    learning.save_state(tmp_path / "last.pt", learner, Progress(), identity="a")
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert content["progress"]["next_epoch"] == 0
+
+
+def test_the_state_of_another_run_is_refused(pictures: Path, tmp_path: Path) -> None:
+    learner = make_learner(pictures)
+    learning.save_state(tmp_path / "last.pt", learner, Progress(), identity="a")
+    with pytest.raises(InputInvalid, match="--run-name"):
+        learning.load_state(tmp_path / "last.pt", learner, identity="b")
+
+
+@pytest.mark.parametrize("kept", [0, 10, 5000, -20])
+def test_a_state_that_is_cut_short_is_refused(pictures: Path, tmp_path: Path, kept: int) -> None:
+    path, learner = tmp_path / "last.pt", make_learner(pictures)
+    learning.save_state(path, learner, Progress(), identity="a")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputInvalid, match="--no-resume"):
+        learning.load_state(path, learner, identity="a")
+
+
+@pytest.mark.parametrize("content", [[], {}, 3, "text", {"identity": "a"}])
+def test_a_state_of_something_else_is_refused(pictures: Path, tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "last.pt")
+    with pytest.raises(InputInvalid, match="--no-resume"):
+        learning.load_state(tmp_path / "last.pt", make_learner(pictures), identity="a")
+
+
+# The stage
+
+
+def write_dataset(folder: Path, parts: dict[str, list[int]]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "dataset.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(artifacts.DATASET.columns)
+        for part, numbers in parts.items():
+            for number in numbers:
+                label, place = LABELS[number >= 6], f"{part} {number % 2}"
+                crop, image = f"{number:02}.png", f"{number}.jpg"
+                box = (1.0, 0.1, 0.1, 0.5, 0.5)
+                row = (crop, image, image, "", "island", place, "", "", label, *box, label, part)
+                writer.writerow(row)
+    index = {str(i): label for i, label in enumerate(LABELS)}
+    (folder / "label_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "dataset", {"train": TRAIN, "val": VAL, "test": [11]})
+
+
+@pytest.fixture
+def train(dataset: Path, pictures: Path, tmp_path: Path) -> Callable[..., Counts]:
+    def perform(**more: Any) -> Counts:
+        options = {
+            "dataset_dir": dataset, "crops_dir": pictures, "logdir": tmp_path / "runs",
+            "run_name": "one", "model_name": "efficientnet-b0", "pretrained": False,
+            "image_size": SIDE, "epochs": 2, "batch_size": 3, "num_workers": 0,
+            "precision": "32-true", "device": "cpu", "lr": 1e-3, "patience": 0,
+        }  # fmt: skip
+        return stages.perform("train", Options(**options | more))
+
+    return perform
+
+
+def history_of(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(encoding="utf-8", newline="") as file:
+        return [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)]
+
+
+def test_an_interrupted_run_that_goes_on_equals_one_undisturbed(
+    train: Callable[..., Counts], tmp_path: Path
+) -> None:
+    train(epochs=3, logdir=tmp_path / "calm")
+    last = tmp_path / "runs" / "one" / "last.pt"
+
+    def press_control_c() -> None:
+        for _ in range(3000):
+            if last.exists():
+                return _thread.interrupt_main()
+            time.sleep(0.01)
+        return None
+
+    watcher = threading.Thread(target=press_control_c)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        train(epochs=3)
+    watcher.join()
+    run, calm = tmp_path / "runs" / "one", tmp_path / "calm" / "one"
+    assert not (run / "train.json").exists()
+    assert len(history_of(run)) < 3
+    train(epochs=3)
+    assert history_of(run) == history_of(calm)
+    one, other = load_file(run / "model.safetensors"), load_file(calm / "model.safetensors")
+    assert same_weights(one, other)
+    assert classifier.read_card(run).epoch == classifier.read_card(calm).epoch
+
+
+def test_a_run_that_was_to_start_over_and_was_stopped_has_not_the_old_end(
+    train: Callable[..., Counts], tmp_path: Path
+) -> None:
+    train(epochs=1)
+    old = (tmp_path / "runs" / "one" / "last.pt").stat().st_mtime_ns
+    with pytest.raises(TrainingDiverged):
+        train(epochs=1, lr=1e30, resume=False)
+    last = tmp_path / "runs" / "one" / "last.pt"
+    assert not last.exists() or last.stat().st_mtime_ns != old
+
+
+def test_a_folder_given_as_weights_is_refused(train: Callable[..., Counts], tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid):
+        train(weights=tmp_path)
+
+
+def test_a_seed_that_is_too_large_is_wrong_usage(train: Callable[..., Counts]) -> None:
+    with pytest.raises(OptionError, match="--seed"):
+        train(epochs=1, seed=2**63)
+
+
+def as_array(values: list[int]) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
+
+
+def test_the_score_on_val_is_macro_average_precision_over_the_labels_there() -> None:
+    soft = np.array([[0.9, 0.05, 0.05], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
+    found = classifier.Predictions(soft, as_array([0, 1, 1]), np.ones(3, dtype=bool))
+    loss, balanced, precision = learning.score(found)
+    assert loss == pytest.approx(-np.log([0.9, 0.7, 0.3]).mean())
+    assert balanced == pytest.approx((1 + 0.5) / 2)
+    assert precision == pytest.approx(1.0)

@@ -1,0 +1,182 @@
+import itertools
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from animl_pipeline import partition as module
+from animl_pipeline.partition import partition, uncovered
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+TARGETS = np.array([0.6, 0.2, 0.2])
+PENALTIES = np.array([3000.0, 1000.0, 1000.0])
+
+
+def plain_cost(crops: Ints, part: Ints, targets: Floats) -> float:
+    """The objective as the module's docstring states it, label by label and part by part."""
+    total = 0.0
+    for of_label in crops.T:
+        if not of_label.sum():
+            continue
+        has = of_label > 0
+        for s, target in enumerate(targets):
+            here = part == s
+            total += 2 * abs(of_label[here].sum() / of_label.sum() - target)
+            total += abs((has & here).sum() / has.sum() - target)
+            total += PENALTIES[s] * (target > 0 and not (has & here).any())
+    return total
+
+
+def everywhere(crops: Ints, targets: Floats = TARGETS) -> Bools:
+    return np.tile(targets > 0, (len(crops), 1))
+
+
+def every_assignment(allowed: Bools) -> list[Ints]:
+    choices = [np.flatnonzero(row) for row in allowed]
+    return [np.array(parts) for parts in itertools.product(*choices)]
+
+
+def covers(crops: Ints, part: Ints, targets: Floats) -> bool:
+    return not list(uncovered(crops, part, targets))
+
+
+@st.composite
+def tables(draw: st.DrawFn, units: int = 6, labels: int = 4) -> Ints:
+    n, m = draw(st.integers(3, units)), draw(st.integers(1, labels))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    crops = rng.poisson(12, (n, m)) * (rng.random((n, m)) < draw(st.floats(0.4, 1)))
+    crops[0] += 1  # every label somewhere
+    crops[:, 0] += crops.sum(axis=1) == 0  # every unit with something
+    return crops.astype(np.int64)
+
+
+wanted = st.sampled_from(
+    [TARGETS, np.array([0.8, 0.2, 0.0]), np.array([0.8, 0.0, 0.2]), np.array([1.0, 0.0, 0.0])]
+)
+
+
+@settings(deadline=None, max_examples=20)
+@given(tables(units=12, labels=5), wanted, st.integers(0, 2**32 - 1))
+def test_every_unit_gets_a_part_it_may_have(crops: Ints, targets: Floats, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    allowed = everywhere(crops, targets) & (rng.random((len(crops), 3)) < 0.7)
+    allowed[~allowed.any(axis=1), 0] = True
+    part = partition(crops, targets, allowed, 0).part
+    assert part.shape == (len(crops),)
+    assert allowed[np.arange(len(crops)), part].all()
+
+
+@settings(deadline=None, max_examples=20)
+@given(tables(units=12, labels=5), wanted)
+def test_a_part_that_should_get_nothing_gets_nothing(crops: Ints, targets: Floats) -> None:
+    part = partition(crops, targets, everywhere(crops, targets), 0).part
+    assert set(part.tolist()) <= set(np.flatnonzero(targets > 0).tolist())
+
+
+@settings(deadline=None, max_examples=10)
+@given(tables(units=12, labels=5), st.integers(0, 2**32 - 1))
+def test_the_same_seed_gives_the_same_parts(crops: Ints, seed: int) -> None:
+    first, again = (partition(crops, TARGETS, everywhere(crops), seed) for _ in range(2))
+    np.testing.assert_array_equal(first.part, again.part)
+    assert (first.objective, first.bound) == (again.objective, again.bound)
+
+
+@settings(deadline=None, max_examples=20)
+@given(tables(units=10, labels=5), wanted)
+def test_the_objective_is_what_the_formula_says(crops: Ints, targets: Floats) -> None:
+    found = partition(crops, targets, everywhere(crops, targets), 0)
+    assert found.objective == pytest.approx(plain_cost(crops, found.part, targets), abs=1e-9)
+
+
+@settings(deadline=None, max_examples=20)
+@given(tables(units=10, labels=5), wanted)
+def test_the_bound_is_not_above_the_objective(crops: Ints, targets: Floats) -> None:
+    found = partition(crops, targets, everywhere(crops, targets), 0)
+    assert found.bound is not None
+    assert found.bound <= found.objective + 1e-6
+
+
+@settings(deadline=None, max_examples=30)
+@given(tables())
+def test_small_tables_are_divided_best_within_the_stated_gap(crops: Ints) -> None:
+    found = partition(crops, TARGETS, everywhere(crops), 0)
+    best = min(plain_cost(crops, part, TARGETS) for part in every_assignment(everywhere(crops)))
+    assert found.objective <= best * (1 + module.GAP_ENOUGH) + 1e-9
+    assert found.bound is not None
+    assert found.bound <= best + 1e-6
+
+
+@settings(deadline=None, max_examples=30)
+@given(tables())
+def test_every_label_is_in_every_part_where_that_can_be(crops: Ints) -> None:
+    can = any(covers(crops, part, TARGETS) for part in every_assignment(everywhere(crops)))
+    assert covers(crops, partition(crops, TARGETS, everywhere(crops), 0).part, TARGETS) == can
+
+
+@settings(deadline=None, max_examples=30)
+@given(tables())
+def test_as_few_as_can_be_are_not_covered_least_of_all_in_train(crops: Ints) -> None:
+    def lacking(part: Ints) -> float:
+        return sum(PENALTIES[s] for _, s in uncovered(crops, part, TARGETS))
+
+    found = partition(crops, TARGETS, everywhere(crops), 0)
+    best = min(lacking(part) for part in every_assignment(everywhere(crops)))
+    assert lacking(found.part) == best
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_label_that_cannot_be_covered_does_not_spoil_the_others(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    crops = rng.poisson(15, (7, 4)) * (rng.random((7, 4)) < 0.8)
+    crops[:, 0] = [9, 0, 0, 0, 0, 0, 0]  # at one location: two parts lack it, whatever one does
+    crops[:, 1] += 1
+    best = min(plain_cost(crops, part, TARGETS) for part in every_assignment(everywhere(crops)))
+    found = partition(crops, TARGETS, everywhere(crops), 0)
+    assert found.objective - best <= module.GAP_ENOUGH * (best % 1000) + 1e-9
+
+
+def test_uncovered_names_each_label_and_the_part_that_lacks_it() -> None:
+    crops = np.array([[1, 1], [1, 0], [1, 1]])
+    assert list(uncovered(crops, np.array([0, 1, 2]), TARGETS)) == [(1, 1)]
+    assert list(uncovered(crops, np.array([0, 1, 2]), np.array([0.8, 0.0, 0.2]))) == []
+
+
+def test_a_label_without_crops_changes_nothing() -> None:
+    crops = np.random.default_rng(0).poisson(5, (8, 3)) + 1
+    more = np.hstack([crops, np.zeros((8, 1), dtype=np.int64)])
+    one, other = (partition(table, TARGETS, everywhere(crops), 0) for table in (crops, more))
+    np.testing.assert_array_equal(one.part, other.part)
+    assert one.objective == other.objective
+
+
+def test_one_unit_goes_where_it_may() -> None:
+    allowed = np.array([[False, False, True]])
+    assert partition(np.array([[5]]), TARGETS, allowed, 0).part.tolist() == [2]
+
+
+def skewed(units: int, labels: int) -> Ints:
+    rng = np.random.default_rng(0)
+    crops = rng.lognormal(2, 1.5, (units, labels)) * (rng.random((units, labels)) < 0.1)
+    return crops.astype(np.int64)
+
+
+def test_hundreds_of_units_and_dozens_of_labels_are_divided_in_seconds() -> None:
+    crops, start = skewed(300, 40), time.process_time()
+    found = partition(crops, TARGETS, everywhere(crops), 0)
+    assert time.process_time() - start < 20
+    assert covers(crops, found.part, TARGETS)
+    random = np.random.default_rng(0).choice(3, len(crops), p=TARGETS)
+    assert found.objective < plain_cost(crops, random, TARGETS) / 2
+
+
+def test_a_table_of_middle_size_is_proven_near_its_best_in_seconds() -> None:
+    crops, start = skewed(30, 8) + 1, time.process_time()
+    found = partition(crops, TARGETS, everywhere(crops), 0)
+    assert time.process_time() - start < 20
+    assert found.method.startswith("milp")
+    assert found.bound is not None

@@ -1,0 +1,228 @@
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Done
+from small_dataset import TINY, make_dataset
+
+from animl_pipeline import artifacts, classifier, stages
+from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, PipelineError
+from animl_pipeline.stages import evaluate, split, train
+
+Pipeline = Callable[..., Done]
+
+
+@pytest.fixture
+def crops(here: Path) -> Path:
+    """A current folder with crops/crops.csv and its pictures."""
+    make_dataset(here, train=4, val=4, test=4)
+    table = artifacts.read(artifacts.DATASET, here / "dataset" / "dataset.csv")
+    artifacts.write(
+        artifacts.CROPS, here / "crops" / "crops.csv", table[list(artifacts.CROPS.columns)]
+    )
+    for path in (here / "dataset").iterdir():
+        path.unlink()
+    return here
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_the_record_says_what_was_done_with_what(crops: Path) -> None:
+    counts = stages.perform("split", split.Options(seed=4))
+    record = read_record(crops / "dataset" / "split.json")
+    assert list(record) == ["stage", "version", "options", "counts", "seconds", "inputs"]
+    assert record["stage"] == "split"
+    assert record["counts"] == counts.items
+    assert record["options"]["seed"] == 4
+    assert record["options"]["crops_dir"] == "crops"
+    assert record["options"]["group_by"] == "location"
+    assert record["inputs"] == {"crops/crops.csv": sha256(crops / "crops" / "crops.csv")}
+
+
+def test_the_record_holds_the_inputs_as_they_were_read(crops: Path) -> None:
+    stages.perform("split", split.Options(seed=0))
+    before = sha256(crops / "dataset" / "splits.json")
+    options = split.Options(match_test=Path("dataset"), val_frac=0.4, seed=1)
+    stages.perform("split", options)  # writes over the file that it reads
+    assert sha256(crops / "dataset" / "splits.json") != before
+    record = read_record(crops / "dataset" / "split.json")
+    assert record["inputs"]["dataset/splits.json"] == before
+
+
+def test_the_record_is_written_last(crops: Path) -> None:
+    stages.perform("split", split.Options())
+    folder = crops / "dataset"
+    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert times.pop("split.json") >= max(times.values())
+    assert not list(folder.glob(".*"))
+
+
+def test_a_stage_that_fails_on_bad_input_leaves_everything_as_it_was(crops: Path) -> None:
+    stages.perform("split", split.Options())
+    before = everything_in(crops / "dataset")
+    for options in (split.Options(val_frac=0.5, test_frac=0.5), split.Options(min_locs=99)):
+        with pytest.raises((InputInvalid, OptionError)):
+            stages.perform("split", options)
+    (crops / "crops" / "crops.csv").write_text("crop\n")
+    with pytest.raises(InputInvalid):
+        stages.perform("split", split.Options())
+    (crops / "crops" / "crops.csv").unlink()
+    with pytest.raises(InputMissing):
+        stages.perform("split", split.Options())
+    assert everything_in(crops / "dataset") == before
+
+
+def test_a_stage_that_fails_on_bad_input_at_first_leaves_no_record(crops: Path) -> None:
+    with pytest.raises(InputInvalid):
+        stages.perform("split", split.Options(min_locs=99))
+    assert everything_in(crops / "dataset") == {}
+
+
+def test_an_unfinished_folder_is_refused_by_the_next_stage(crops: Path) -> None:
+    stages.perform("split", split.Options())
+    stages.journal(crops / "crops", "crop").touch()
+    with pytest.raises(InputInvalid, match="`pipeline crop` again"):
+        stages.perform("split", split.Options())
+    stages.journal(crops / "dataset", "split").touch()
+    with pytest.raises(InputInvalid, match="`pipeline split` again"):
+        stages.perform("train", train.Options())
+
+
+def test_a_stage_may_go_on_in_its_own_unfinished_folder(crops: Path) -> None:
+    stages.journal(crops / "dataset", "split").parent.mkdir(exist_ok=True)
+    stages.journal(crops / "dataset", "split").touch()
+    stages.perform("split", split.Options())
+    assert not stages.journal(crops / "dataset", "split").exists()
+    assert (crops / "dataset" / "split.json").exists()
+
+
+def test_an_unfinished_folder_stays_unfinished_when_the_input_is_refused(crops: Path) -> None:
+    stages.journal(crops / "dataset", "split").touch()
+    with pytest.raises(InputInvalid):
+        stages.perform("split", split.Options(min_locs=99))
+    assert stages.journal(crops / "dataset", "split").exists()
+
+
+def test_what_stops_a_stage_midway_leaves_it_unfinished_without_a_record(crops: Path) -> None:
+    stages.perform("split", split.Options())
+    (crops / "dataset" / "splits.json.part").mkdir()  # so that it cannot be written
+    with pytest.raises(OSError, match=r"splits\.json"):
+        stages.perform("split", split.Options(seed=1))
+    assert not (crops / "dataset" / "split.json").exists()
+    assert stages.journal(crops / "dataset", "split").exists()
+
+
+def test_a_missing_input_names_the_command_that_writes_it(here: Path) -> None:
+    for name, options, writer in (
+        ("split", split.Options(), "pipeline crop"),
+        ("train", train.Options(), "pipeline split"),
+        ("evaluate", evaluate.Options(), "pipeline train"),
+    ):
+        with pytest.raises(InputMissing, match=writer):
+            stages.perform(name, options)
+    assert list(here.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_an_input_is_a_message(crops: Path) -> None:
+    (crops / "crops" / "crops.csv").unlink()
+    (crops / "crops" / "crops.csv").mkdir()
+    with pytest.raises(PipelineError, match=r"crops\.csv"):
+        stages.perform("split", split.Options())
+
+
+@pytest.mark.parametrize("option", ["--weights", "--label-spec"])
+def test_a_folder_in_the_place_of_a_file_option_is_a_message(
+    crops: Path, pipeline: Pipeline, option: str
+) -> None:
+    stages.perform("split", split.Options())
+    command = {"--weights": "train", "--label-spec": "split"}[option]
+    done = pipeline(command, option, crops / "crops")
+    assert done.code == 1
+    assert done.err.startswith("Error: ")
+    assert "is a folder, not a file" in done.err
+
+
+def test_evaluate_refuses_a_split_without_crops_before_it_writes_anything(
+    in_trained: Path,
+) -> None:
+    stages.perform("evaluate", evaluate.Options())
+    dataset = in_trained / "dataset" / "dataset.csv"
+    rows = dataset.read_text().splitlines()
+    kept = [row for row in rows if not row.endswith(",val")]
+    dataset.write_text("\n".join([*kept[:-1], ""]))  # one test crop fewer
+    folder = in_trained / "runs" / "first" / "evaluation"
+    before = everything_in(folder)
+    with pytest.raises(InputInvalid, match="val"):
+        stages.perform("evaluate", evaluate.Options(splits="test,val"))
+    assert everything_in(folder) == before
+
+
+def test_a_run_that_may_not_be_called_so_is_refused_before_anything_is_made(crops: Path) -> None:
+    stages.perform("split", split.Options())
+    before = sorted(crops.rglob("*"))
+    for run_name in ("../outside", str(crops / "outside"), "a\nb", "latest"):
+        with pytest.raises(OptionError, match="--run-name"):
+            stages.perform("train", train.Options(run_name=run_name))
+    assert sorted(crops.rglob("*")) == before
+
+
+def test_starting_over_from_weights_that_are_none_leaves_the_run_as_it_was(
+    in_trained: Path,
+) -> None:
+    (in_trained / "bad.pt").write_bytes(b"no weights")
+    before = everything_in(in_trained / "runs" / "first")
+    options = {"run_name": "first", "resume": False, "weights": Path("bad.pt")}
+    with pytest.raises(InputInvalid, match=r"bad\.pt"):
+        stages.perform("train", train.Options(**TINY | options))
+    assert everything_in(in_trained / "runs" / "first") == before
+
+
+def test_training_that_cannot_have_its_weights_leaves_no_unfinished_run(
+    crops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages.perform("split", split.Options())
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(crops / "home"))
+    with pytest.raises(PipelineError, match="--no-pretrained"):
+        stages.perform("train", train.Options(run_name="one", model_name="efficientnet-b0"))
+    assert not stages.journal(crops / "runs" / "one", "train").exists()
+
+
+def test_what_a_run_was_trained_with_is_checked_by_its_fingerprint(in_trained: Path) -> None:
+    record = read_record(in_trained / "runs" / "first" / "train.json")
+    assert record["inputs"] == {
+        name: sha256(in_trained / name)
+        for name in ("dataset/dataset.csv", "dataset/label_index.json")
+    }
+    card = classifier.read_card(in_trained / "runs" / "first")
+    assert re.fullmatch("[0-9a-f]{64}", card.data_fingerprint)
+
+
+def test_counts_tolerate_as_many_failures_as_the_fraction_says() -> None:
+    def counts(failed: int, tolerate: float) -> bool:
+        found = stages.Counts(items={}, summary="", failed=failed, total=100, tolerate=tolerate)
+        return found.too_many_failed
+
+    assert not counts(0, 0.0)
+    assert counts(1, 0.0)
+    assert not counts(1, 0.01)
+    assert counts(2, 0.01)
+    assert not counts(100, 1.0)
