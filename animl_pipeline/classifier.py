@@ -91,7 +91,7 @@ def pretrained_weights(model_name: str) -> dict[str, Tensor]:
     image_size_of(model_name)
     try:
         return dict(torch.hub.load_state_dict_from_url(url_map[model_name], weights_only=True))
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:  # URLError is an OSError
+    except (*DAMAGE, UnpicklingError) as error:  # an OSError where there is no network
         raise WeightsMissing(
             f"The ImageNet weights of {model_name} cannot be had here ({_short(error)}). Fetch "
             f"{url_map[model_name]} elsewhere and give it with --weights FILE, or train from "

@@ -84,7 +84,7 @@ def open_bucket(
     Raises:
         OptionError: the profile or the endpoint is no such thing.
     """
-    retries: Any = {"max_attempts": REQUEST_ATTEMPTS, "mode": "standard"}
+    retries: Any = {"total_max_attempts": REQUEST_ATTEMPTS, "mode": "standard"}
     config = Config(
         retries=retries,
         max_pool_connections=connections,
@@ -99,7 +99,7 @@ def open_bucket(
     try:
         session = boto3.session.Session(profile_name=profile, region_name=region)
         client = session.client("s3", endpoint_url=endpoint_url, config=config)
-    except (exceptions.ProfileNotFound, exceptions.InvalidRegionError, ValueError) as error:
+    except (exceptions.BotoCoreError, ValueError) as error:
         raise OptionError(f"{error}. Check --profile, --region and --endpoint-url.") from error
     return Bucket(client, name, {"RequestPayer": "requester"} if requester_pays else {})
 
@@ -125,7 +125,7 @@ def fetch(
         try:
             return _fetch_once(bucket, key, target, md5, arrived)
         except ObjectUnavailable as error:
-            if error.state not in {"corrupt", "failed"}:
+            if error.state != "corrupt":  # what may be asked again, botocore has asked again
                 raise
             trouble = error
         except (exceptions.HTTPClientError, exceptions.IncompleteReadError) as error:
@@ -133,15 +133,18 @@ def fetch(
     raise trouble
 
 
-def matches(bucket: Bucket, key: str, *, size_bytes: int, md5: str) -> bool:
-    """Return whether the object in the bucket has this size and, where the ETag is one, this md5.
+def matches(bucket: Bucket, key: str, *, size_bytes: int, md5: str, by_size: bool = True) -> bool:
+    """Return whether the object in the bucket has this size and md5.
+
+    Where the ETag is no md5, its size alone decides if `by_size`, and else it does not match.
 
     Raises:
         ObjectUnavailable, StorageRefused: as for `fetch`.
     """
     head = _asked(bucket, key, "head_object")
     etag = _etag_md5(head)
-    return bool(head["ContentLength"] == size_bytes and etag in {"", md5})
+    same_md5 = etag == md5 if etag else by_size
+    return bool(head.get("ContentLength") == size_bytes and same_md5)
 
 
 def size_bytes(bucket: Bucket, key: str) -> int:
@@ -150,14 +153,23 @@ def size_bytes(bucket: Bucket, key: str) -> int:
     Raises:
         ObjectUnavailable, StorageRefused: as for `fetch`.
     """
-    return int(_asked(bucket, key, "head_object")["ContentLength"])
+    return int(_asked(bucket, key, "head_object").get("ContentLength", 0))
+
+
+def refuse_missing(bucket: Bucket) -> None:
+    """Raise StorageRefused if there is no such bucket, which HEAD of an object cannot say."""
+    try:
+        bucket.client.head_bucket(Bucket=bucket.name)
+    except exceptions.ClientError as error:
+        if error.response.get("Error", {}).get("Code") in MISSING:  # not that we may not list it
+            raise StorageRefused(f"{bucket.name!r}: {REMEDIES['NoSuchBucket']}") from error
 
 
 def _fetch_once(
     bucket: Bucket, key: str, target: Path, md5: str, arrived: Callable[[Fetched], None]
 ) -> Fetched:
     answer = _asked(bucket, key, "get_object")
-    expected_bytes, etag = int(answer["ContentLength"]), _etag_md5(answer)
+    expected_bytes, etag = answer.get("ContentLength"), _etag_md5(answer)
     hashed, size = hashlib.md5(usedforsecurity=False), 0
     with files.whole(target) as part:
         with part.open("wb") as file:
@@ -166,7 +178,7 @@ def _fetch_once(
                 hashed.update(chunk)
                 size += len(chunk)
         found = hashed.hexdigest()
-        if size != expected_bytes:
+        if expected_bytes is not None and size != expected_bytes:
             reason = f"{size:,} bytes arrived of {expected_bytes:,}"
             raise ObjectUnavailable("corrupt", reason)
         known = {value for value in (md5, etag) if value}
@@ -194,7 +206,9 @@ def _asked(bucket: Bucket, key: str, operation: str) -> Any:
         ) from error
     except exceptions.ParamValidationError as error:
         reason = " ".join(str(error).split())
-        raise ObjectUnavailable("failed", f"key or bucket is not valid: {reason}") from error
+        if "bucket name" in reason:
+            raise StorageRefused(f"{bucket.name!r}: {REMEDIES['InvalidBucketName']}") from error
+        raise ObjectUnavailable("failed", f"the key is not valid: {reason}") from error
 
 
 def _sorted_out(bucket: Bucket, error: exceptions.ClientError) -> Exception:

@@ -10,7 +10,6 @@ from animl_pipeline import boxes
 from animl_pipeline.boxes import Box, Rectangle
 
 SIDES = st.integers(1, 700)
-FRACTIONS = st.floats(0, 1, allow_subnormal=False)
 
 
 @st.composite

@@ -427,6 +427,7 @@ def test_integer_ids_join(read: Read) -> None:
         ("a/b.jpg", "a//b.jpg"),
         ("a/b.jpg", "./a/b.jpg"),
         ("a/b.jpg", "a/./b.jpg"),
+        ("K\u00e4fer.jpg", "Ka\u0308fer.jpg"),
     ],
 )
 def test_two_names_of_one_file_are_told_apart_from_two_files(
@@ -455,9 +456,12 @@ def test_a_picture_cannot_take_the_place_of_our_own_files(read: Read, name: str)
     assert read(export([image(file_name=name)])).images[0].unsafe
 
 
-def test_a_picture_cannot_have_the_name_of_anothers_folder(read: Read) -> None:
-    names = {"a": "x/1.jpg", "b": "x/1.jpg/2.jpg"}
-    found = read(export([image(key, file_name=name) for key, name in names.items()]))
+@pytest.mark.parametrize("names", [("x/1.jpg", "x/1.jpg/2.jpg"), ("x/1.jpg/2.jpg", "X/1.JPG")])
+def test_a_picture_cannot_have_the_name_of_anothers_folder(
+    read: Read, names: tuple[str, str]
+) -> None:
+    found = read(export([image(str(key), file_name=name) for key, name in enumerate(names)]))
+    assert not found.images[0].unsafe
     assert found.images[1].unsafe
 
 

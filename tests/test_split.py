@@ -289,7 +289,7 @@ def test_fractions_that_leave_nothing_to_train_on_are_refused(
     tmp_path: Path, val_percent: int
 ) -> None:
     fractions = {"val_frac": val_percent / 100, "test_frac": (100 - val_percent) / 100}
-    with pytest.raises(OptionError, match="nothing to train on|lies between"):
+    with pytest.raises(OptionError, match=r"nothing to train on|lies between"):
         split(tmp_path, some_crops(), **fractions)
 
 

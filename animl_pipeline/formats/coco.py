@@ -81,8 +81,11 @@ def read(
     )
     if not content["images"]:
         raise InputInvalid(f"{path} holds no images: widen the filters of the export.")
-    field = key_field or _find_key_field(content["images"])
-    images, image_problems = _read_images(content["images"], field, path)
+    generation = _find_key_field(content["images"])
+    # Of the generation of 2023 `file_name` is the camera's own and not unique: IMG_0001.JPG.
+    of_2023 = generation == "original_relative_path"
+    name_field, field = generation if of_2023 else "file_name", key_field or generation
+    images, image_problems = _read_images(content["images"], name_field, field, path)
     sizes = _sizes(images, content["annotations"], size_of)
     categories = _read_categories(content["categories"], path)
     annotations, problems = _read_annotations(content["annotations"], categories, images, sizes)
@@ -107,11 +110,9 @@ def _find_key_field(records: list[Any]) -> str:
 
 
 def _read_images(
-    records: list[Any], key_field: str, path: Path
+    records: list[Any], name_field: str, key_field: str, path: Path
 ) -> tuple[dict[str, Image], list[Problem]]:
     """Return the images by id, and a problem for each row that is not one."""
-    # Of the generation of 2023 `file_name` is the camera's own and not unique: IMG_0001.JPG.
-    name_field = "original_relative_path" if key_field == "original_relative_path" else "file_name"
     images: dict[str, Image] = {}
     problems = []
     names = Names()

@@ -136,7 +136,8 @@ def _unfinished(folder: Path, name: str) -> Iterator[Path]:
     unfinished, record = journal(folder, name), folder / f"{name}.json"
     was_unfinished = unfinished.exists()
     before = record.read_text(encoding="utf-8") if record.exists() else None
-    unfinished.touch()
+    if not was_unfinished:  # else its time says up to when it knew
+        unfinished.touch()
     record.unlink(missing_ok=True)
     try:
         yield record

@@ -243,7 +243,7 @@ def _counted(
     reasons = Counter(reason.split(":")[0] for _, _, reason in refused).most_common()
     words = "".join(f"\n  {count:>7,}  {reason}" for reason, count in reasons)
     return Counts(
-        items={"crops": total - failed, "cut now": cut_now, "failed": failed,
+        items={"crops": total - failed, "failed": failed,
                "rows without a crop": len(refused), "warnings": len(odd)},
         summary=f"dataset {dataset!r}: {total - failed:,} crops ({cut_now:,} cut now), "
         f"{len(odd):,} with a warning -> {options.output_dir / artifacts.CROPS.name}; "

@@ -230,9 +230,10 @@ def _already_here(
     note = storage.NOTE_OTHER_MD5 if held and id_md5 and held.md5 != id_md5 else ""
     if held and held.size_bytes == stat.st_size and stat.st_mtime_ns <= held.known_ns:
         return row._replace(state=held.state, bytes=stat.st_size, md5=held.md5, reason=note)
-    md5 = files.digest(target, "md5")
-    right = md5 == (held.md5 if held else id_md5)
-    if not right and not storage.matches(bucket, row.key, size_bytes=stat.st_size, md5=md5):
+    md5, known = files.digest(target, "md5"), held.md5 if held else id_md5
+    if md5 != known and not storage.matches(
+        bucket, row.key, size_bytes=stat.st_size, md5=md5, by_size=not known
+    ):
         return None
     state = held.state if held else "present"
     return row._replace(state=state, bytes=stat.st_size, md5=md5, reason=note)
@@ -242,6 +243,7 @@ def _preview(todo: list[Row], bucket: "Bucket", options: Options) -> Counts:
     """Say what there is to fetch, without writing anything."""
     from animl_pipeline import storage
 
+    storage.refuse_missing(bucket)
     wanted = [row for row in todo if not row.state and row.key]
     absent = [row for row in wanted if not (options.output_dir / row.file_name).exists()]
     sample = absent[:: max(1, len(absent) // SAMPLE)][:SAMPLE]

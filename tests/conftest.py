@@ -1,0 +1,118 @@
+"""What every test gets: no AWS of the real world, a folder of its own, a served small world."""
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from s3_server import forget_aws, serve
+from world import BUCKET, World, make_world
+
+from animl_pipeline import cli
+
+# Before torch is loaded, and for every subprocess: with several threads a tiny network is slower,
+# and many times so where the cores are shared with other work.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aws_of_nobody() -> Iterator[None]:
+    """Keys that open nothing, and no way to the real AWS or through a proxy of this machine."""
+    before = dict(os.environ)
+    forget_aws()
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "*",
+    }
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, aws_of_nobody: None) -> World:
+    """A small world with every broken and strange row."""
+    return make_world(
+        tmp_path_factory.mktemp("world"), locations=6, sequences=24, size_px=(320, 240)
+    )
+
+
+@pytest.fixture(scope="session")
+def endpoint(world: World) -> Iterator[str]:
+    """The address of an S3 server that holds the world; a test may add buckets of its own."""
+    with serve(world.bucket_dir, BUCKET) as url:
+        yield url
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def pipeline(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """The command line in this process: `pipeline("crop", "--quality", 90)`."""
+
+    def run(*words: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["pipeline", *map(str, words)])
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                cli.main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return Done(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off between attempts takes no time."""
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.005)))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with crops, dataset and a run of two epochs; not to be changed."""
+    from small_dataset import TINY, make_dataset
+
+    from animl_pipeline import stages
+    from animl_pipeline.stages import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    make_dataset(folder)
+    with contextlib.chdir(folder):
+        stages.perform("train", train.Options(epochs=2, run_name="first", **TINY))
+    return folder
+
+
+@pytest.fixture
+def in_trained(here: Path, trained: Path) -> Path:
+    """The current folder: a copy of crops, dataset and run."""
+    shutil.copytree(trained, here, symlinks=True, dirs_exist_ok=True)
+    return here

@@ -1,0 +1,133 @@
+"""A proxy before an S3 server that counts requests and spoils the answers it is told to."""
+
+import http.client
+import socket
+import struct
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+FOREVER = 1000
+ERRORS = {
+    "busy": (503, "SlowDown"),
+    "denied": (403, "AccessDenied"),
+    "expired": (400, "ExpiredToken"),
+    "broken": (500, "InternalError"),
+}
+
+
+@dataclass
+class Proxy:
+    """Its address, the requests so far as (method, path), and the faults to come by path's end."""
+
+    url: str = ""
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)  # of each request
+    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def spoil(self, key: str, fault: str, times: int = FOREVER) -> None:
+        """Spoils the next answers for a key: busy, denied, expired, broken (errors of S3), reset,
+        short (the connection ends early), cut (half a body that says it is whole), altered (a
+        byte is another), chunked (no length is given), page (a 200 that is not S3's at all).
+        """
+        self.faults[key] += [fault] * times
+
+    def forget(self) -> None:
+        """Drops the requests so far and the faults to come."""
+        self.requests.clear()
+        self.headers.clear()
+        self.faults.clear()
+
+    def fetched(self, key: str = "") -> int:
+        return sum(method == "GET" and path.endswith(key) for method, path in self.requests)
+
+
+@contextmanager
+def flaky_proxy(endpoint_url: str) -> Iterator[Proxy]:
+    """Yields a proxy before the server."""
+    proxy = Proxy()
+    handler = type("Handler", (Forward,), {"proxy": proxy, "upstream": urlsplit(endpoint_url)})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    proxy.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Forward(BaseHTTPRequestHandler):
+    """Forwards a request, and spoils what comes back if a fault is due."""
+
+    proxy: Proxy
+    upstream: Any
+    lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        self.forward()
+
+    def do_HEAD(self) -> None:
+        self.forward()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+    def forward(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        with self.lock:
+            self.proxy.requests.append((self.command, path))
+            self.proxy.headers.append({k.lower(): v for k, v in self.headers.items()})
+            due = [q for key, q in self.proxy.faults.items() if path.endswith(key) and q]
+            fault = due[0].pop(0) if due else ""
+        self.close_connection = True
+        if fault == "reset":
+            # Linger of no time: the peer sees a reset, not an end.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            return
+        if fault == "page":
+            self.answer(200, [("Content-Type", "text/html")], b"<html>Log in to the hotel</html>")
+        elif fault in ERRORS:
+            status, code = ERRORS[fault]
+            body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message/></Error>".encode()
+            self.answer(status, [("Content-Type", "application/xml")], body)
+        else:
+            self.answer(*self.ask(), fault=fault)
+
+    def ask(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        server = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port)
+        try:
+            headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
+            server.request(self.command, self.path, headers=headers)
+            answer = server.getresponse()
+            drop = {"connection", "transfer-encoding", "date", "server"}
+            kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in drop]
+            return answer.status, kept, answer.read()
+        finally:
+            server.close()
+
+    def answer(
+        self, status: int, headers: list[tuple[str, str]], body: bytes, fault: str = ""
+    ) -> None:
+        half = body[: len(body) // 2]
+        if fault == "altered":
+            body = half + bytes([body[len(half)] ^ 255]) + body[len(half) + 1 :]
+        length = len(half) if fault == "cut" else len(body)
+        self.send_response(status)
+        for name, value in headers:
+            if name.lower() != "content-length" or self.command == "HEAD":
+                self.send_header(name, value)
+        if self.command != "HEAD" and fault != "chunked":
+            self.send_header("Content-Length", str(length))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(half if fault in {"cut", "short"} else body)

@@ -1,0 +1,159 @@
+"""Runs pipeline commands in forked processes that end themselves at their n-th change of a file.
+
+As a script: reads orders as lines of JSON, forks for each (so that the libraries load once), and
+answers with a line of JSON. A change is what Python's audit events tell of: a file opened for
+writing, renamed, removed, a link or a folder made. The signal comes right before the change.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+CHANGES = {"os.rename": 0, "os.remove": 0, "os.mkdir": 0, "os.symlink": 1}  # which argument
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: -9 where it was killed, else its exit code."""
+
+    code: int
+    changes: int
+    seconds: float
+    said: str
+
+
+class Runner:
+    """Speaks with the process that forks."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+
+    def run(
+        self,
+        folder: Path,
+        words: list[str],
+        *,
+        at_change: int = 0,
+        number: signal.Signals = signal.SIGKILL,
+        after_s: float = 0,
+    ) -> Ended:
+        """Runs a command in a folder; it gets the signal at a change or after a time, or not."""
+        order = {
+            "folder": str(folder), "words": words, "at_change": at_change, "signal": int(number),
+            "after_s": after_s,
+        }  # fmt: skip
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return Ended(**json.loads(self.process.stdout.readline()))
+
+
+@contextmanager
+def runner() -> Iterator[Runner]:
+    """Yields what runs commands; one process for all of them."""
+    command = [sys.executable, str(Path(__file__).resolve())]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Runner(process)
+        finally:
+            assert process.stdin
+            process.stdin.close()
+
+
+def watch(folder: str, at_change: int, number: int, report: int) -> None:
+    """Counts this process's changes below the folder; the count so far goes to a pipe."""
+    lock, count = threading.Lock(), 0
+
+    def hook(event: str, values: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event == "open":
+            path, writes = values[0], int(values[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+        else:
+            path, writes = values[CHANGES.get(event, 0)] if event in CHANGES else None, 1
+        if not writes or not isinstance(path, str | bytes | os.PathLike):
+            return
+        if not os.path.abspath(os.fsdecode(path)).startswith(folder + os.sep):  # noqa: PTH100
+            return
+        with lock:
+            count += 1
+            os.write(report, b".")
+            if count == at_change:
+                os.kill(os.getpid(), number)
+
+    sys.addaudithook(hook)
+
+
+def child(order: dict[str, Any], report: int) -> NoReturn:
+    from animl_pipeline import cli
+
+    os.setsid()
+    os.chdir(order["folder"])
+    log = os.open(order["folder"] + ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["pipeline", *order["words"]]
+    watch(order["folder"], order["at_change"], order["signal"], report)
+    code: Any = 1  # what Python ends with after a traceback
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    finally:
+        if kind := sys.exc_info()[0]:
+            sys.excepthook(kind, *sys.exc_info()[1:])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0)
+
+
+def perform(order: dict[str, Any]) -> dict[str, Any]:
+    reading, writing = os.pipe()
+    start = time.monotonic()
+    pid = os.fork()
+    if not pid:
+        os.close(reading)
+        child(order, writing)
+    os.close(writing)
+    timer = threading.Timer(order["after_s"], os.kill, (pid, order["signal"]))
+    if order["after_s"]:
+        timer.start()
+    changes = 0
+    while got := os.read(reading, 4096):
+        changes += len(got)
+    os.close(reading)
+    _, status = os.waitpid(pid, 0)
+    timer.cancel()
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "changes": changes,
+        "seconds": time.monotonic() - start,
+        "said": Path(order["folder"] + ".log").read_text(encoding="utf-8", errors="replace"),
+    }
+
+
+def main() -> None:
+    import torch.utils.tensorboard  # noqa: F401 - loaded once, before any fork
+
+    from animl_pipeline import learning, metrics, partition, report, storage  # noqa: F401
+    from animl_pipeline.stages import crop, download, evaluate, split, train  # noqa: F401
+
+    for line in sys.stdin:
+        print(json.dumps(perform(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Done
+from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
+from small_dataset import TINY, make_dataset
+
+from animl_pipeline import artifacts, stages
+from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
+from animl_pipeline.stages import evaluate, train
+
+Pipeline = Callable[..., Done]
+OUT = Path("runs/first/evaluation")
+SPLIT_KEYS = {
+    "n", "accuracy", "balanced_accuracy", "macro_average_precision", "weighted_average_precision",
+    "micro_average_precision", "macro_precision", "macro_recall", "macro_f1", "log_loss", "ece",
+    "per_label", "confusion_matrix", "by_location", "intervals",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was evaluated on all three parts; not to be changed."""
+    import contextlib
+
+    folder = tmp_path_factory.mktemp("evaluated")
+    shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True)
+    with contextlib.chdir(folder):
+        stages.perform("evaluate", evaluate.Options(splits="train,val,test"))
+    return folder / OUT
+
+
+def predictions(folder: Path, split: str = "test") -> pd.DataFrame:
+    return pd.read_csv(folder / f"predictions_{split}.csv", keep_default_na=False)
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "metrics.json").read_bytes())
+    return content
+
+
+def test_the_files_of_the_contract_are_there(evaluated: Path) -> None:
+    assert {path.name for path in evaluated.iterdir()} == {
+        "predictions_train.csv", "predictions_val.csv", "predictions_test.csv", "metrics.json",
+        "report.html", "evaluate.json",
+    }  # fmt: skip
+
+
+def test_the_table_of_predictions_has_a_probability_per_label_in_order(evaluated: Path) -> None:
+    with (evaluated / "predictions_test.csv").open(encoding="utf-8", newline="") as file:
+        header = next(csv.reader(file))
+    assert header == [
+        "crop", "image", "dataset", "location", "label", "predicted",
+        "prob_bird", "prob_fox", "prob_lizard",
+    ]  # fmt: skip
+
+
+def test_the_predicted_label_is_the_most_probable_and_probabilities_sum_to_1(
+    evaluated: Path,
+) -> None:
+    table = predictions(evaluated)
+    probabilities = table[["prob_bird", "prob_fox", "prob_lizard"]]
+    assert probabilities.sum(axis=1).to_numpy() == pytest.approx(np.ones(len(table)), abs=1e-6)
+    best = probabilities.idxmax(axis=1).str.removeprefix("prob_")
+    assert best.tolist() == table["predicted"].tolist()
+
+
+def test_each_crop_of_a_split_is_predicted_once(evaluated: Path, trained: Path) -> None:
+    dataset = artifacts.read(artifacts.DATASET, trained / "dataset/dataset.csv")
+    for split in ("train", "val", "test"):
+        expected = dataset[dataset["split"] == split]["crop"].tolist()
+        assert predictions(evaluated, split)["crop"].tolist() == expected
+
+
+def test_metrics_have_the_keys_of_the_contract(evaluated: Path) -> None:
+    content = metrics(evaluated)
+    assert (content["format_version"], content["labels"]) == ("1", ["bird", "fox", "lizard"])
+    assert set(content["splits"]) == {"train", "val", "test"}
+    for figures in content["splits"].values():
+        assert set(figures) >= SPLIT_KEYS
+        assert set(figures["per_label"]) == {"bird", "fox", "lizard"}
+        for of_label in figures["per_label"].values():
+            assert set(of_label) == {"n", "average_precision", "precision", "recall", "f1"}
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_average_precisions_are_scikit_learn_s_on_the_written_predictions(
+    evaluated: Path, split: str
+) -> None:
+    table, figures = predictions(evaluated, split), metrics(evaluated)["splits"][split]
+    aps = {
+        label: average_precision_score(table["label"] == label, table[f"prob_{label}"])
+        for label in ("bird", "fox", "lizard")
+    }
+    for label, ap in aps.items():
+        assert figures["per_label"][label]["average_precision"] == pytest.approx(ap, abs=1e-12)
+    assert figures["macro_average_precision"] == pytest.approx(np.mean(list(aps.values())))
+
+
+def test_accuracies_are_scikit_learn_s_on_the_written_predictions(evaluated: Path) -> None:
+    table, figures = predictions(evaluated), metrics(evaluated)["splits"]["test"]
+    truth, predicted = table["label"], table["predicted"]
+    assert figures["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+    assert figures["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted))
+
+
+def test_the_confusion_matrix_has_true_labels_as_rows(evaluated: Path) -> None:
+    table, content = predictions(evaluated), metrics(evaluated)
+    matrix = content["splits"]["test"]["confusion_matrix"]
+    for row, true in enumerate(content["labels"]):
+        for column, chosen in enumerate(content["labels"]):
+            count = ((table["label"] == true) & (table["predicted"] == chosen)).sum()
+            assert matrix[row][column] == count
+
+
+def test_the_places_sum_up_to_the_split(evaluated: Path) -> None:
+    figures = metrics(evaluated)["splits"]["test"]
+    assert {place["location"] for place in figures["by_location"]} == {"test0", "test1"}
+    assert sum(place["n"] for place in figures["by_location"]) == figures["n"] == 6
+
+
+def test_only_test_is_scored_unless_more_is_asked_for(in_trained: Path) -> None:
+    stages.perform("evaluate", evaluate.Options())
+    assert set(metrics(OUT)["splits"]) == {"test"}
+    assert not (OUT / "predictions_train.csv").exists()
+
+
+def test_evaluating_again_gives_the_same_bytes(in_trained: Path) -> None:
+    stages.perform("evaluate", evaluate.Options())
+    names = ("metrics.json", "predictions_test.csv", "report.html")
+    before = [(OUT / name).read_bytes() for name in names]
+    stages.perform("evaluate", evaluate.Options())
+    assert [(OUT / name).read_bytes() for name in names] == before
+
+
+def test_the_output_folder_may_be_another(in_trained: Path) -> None:
+    stages.perform("evaluate", evaluate.Options(output_dir=Path("elsewhere")))
+    assert Path("elsewhere/metrics.json").exists()
+    assert not OUT.exists()
+
+
+@pytest.mark.parametrize("labels", [("bird", "fox"), ("bird",)], ids=["two labels", "one label"])
+def test_few_labels_are_enough(here: Path, labels: tuple[str, ...]) -> None:
+    make_dataset(here, labels)
+    stages.perform("train", train.Options(epochs=1, run_name="first", **TINY))
+    stages.perform("evaluate", evaluate.Options())
+    figures = metrics(OUT)["splits"]["test"]
+    assert set(figures["per_label"]) == set(labels)
+    assert np.shape(figures["confusion_matrix"]) == (len(labels), len(labels))
+
+
+def test_a_label_without_crops_in_test_has_no_average_precision(in_trained: Path) -> None:
+    remove_from_test("fox")
+    stages.perform("evaluate", evaluate.Options())
+    figures = metrics(OUT)["splits"]["test"]
+    assert figures["per_label"]["fox"]["average_precision"] is None
+    others = [figures["per_label"][label]["average_precision"] for label in ("bird", "lizard")]
+    assert figures["macro_average_precision"] == pytest.approx(np.mean(others))
+
+
+def remove_from_test(label: str, *, but: int = 0) -> None:
+    path = Path("dataset/dataset.csv")
+    table = artifacts.read(artifacts.DATASET, path)
+    of_label = table[(table["label"] == label) & (table["split"] == "test")]
+    artifacts.write(artifacts.DATASET, path, table.drop(of_label.index[but:]))
+
+
+def test_an_unreadable_crop_is_left_out_and_said(
+    in_trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = "isle/test0/fox0.jpg___foxtest0.jpg"
+    Path("crops", broken).write_bytes(b"no picture")
+    counts = stages.perform("evaluate", evaluate.Options())
+    assert broken in caplog.text
+    assert counts.items == {"crops": 5, "unreadable": 1}
+    assert broken not in set(predictions(OUT)["crop"])
+    table = predictions(OUT)
+    right = (table["label"] == table["predicted"]).mean()
+    assert metrics(OUT)["splits"]["test"]["accuracy"] == pytest.approx(right)
+
+
+def test_a_missing_crop_is_left_out_and_said(
+    in_trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = "isle/test1/bird1.jpg___birdtest1.jpg"
+    Path("crops", gone).unlink()
+    stages.perform("evaluate", evaluate.Options())
+    assert gone in caplog.text
+    assert gone not in set(predictions(OUT)["crop"])
+
+
+def test_the_only_crop_of_a_label_may_be_unreadable(
+    in_trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    remove_from_test("fox", but=1)
+    broken = "isle/test0/fox0.jpg___foxtest0.jpg"
+    Path("crops", broken).write_bytes(b"no picture")
+    stages.perform("evaluate", evaluate.Options())
+    assert broken in caplog.text
+    assert metrics(OUT)["splits"]["test"]["n"] == 4
+
+
+def test_a_folder_of_crops_that_is_not_there_is_a_short_message(
+    in_trained: Path, pipeline: Pipeline
+) -> None:
+    shutil.rmtree("crops")
+    done = pipeline("evaluate")
+    assert done.code == 1
+    assert "Traceback" not in done.err
+    assert "crops" in done.err
+    assert len(done.err.splitlines()) <= 10
+
+
+def test_a_label_the_classifier_does_not_know_is_a_message(in_trained: Path) -> None:
+    path = Path("dataset/dataset.csv")
+    path.write_text(path.read_text().replace(",fox,test", ",wolf,test"))
+    with pytest.raises(InputInvalid, match="wolf"):
+        stages.perform("evaluate", evaluate.Options())
+
+
+@pytest.mark.parametrize("splits", ["holdout", "", "test,all", ","])
+def test_a_split_that_there_is_not_is_wrong_usage(in_trained: Path, splits: str) -> None:
+    with pytest.raises(OptionError, match="--splits"):
+        stages.perform("evaluate", evaluate.Options(splits=splits))
+
+
+def test_a_split_without_crops_is_a_message(in_trained: Path) -> None:
+    for label in ("bird", "fox", "lizard"):
+        remove_from_test(label)
+    with pytest.raises(InputInvalid, match="nothing to evaluate"):
+        stages.perform("evaluate", evaluate.Options())
+
+
+def test_without_a_run_the_message_says_what_makes_one(pipeline: Pipeline) -> None:
+    done = pipeline("evaluate")
+    assert done.code == 1
+    assert "`pipeline train` writes it" in done.err
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_run_without_its_model_is_a_message(in_trained: Path, name: str) -> None:
+    Path("runs/first", name).unlink()
+    with pytest.raises(InputMissing, match=name):
+        stages.perform("evaluate", evaluate.Options())
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b'{"format_version": "9"}'])
+def test_a_card_that_is_none_is_a_message(in_trained: Path, content: bytes) -> None:
+    Path("runs/first/model.json").write_bytes(content)
+    with pytest.raises(InputInvalid, match=r"model\.json"):
+        stages.perform("evaluate", evaluate.Options())
+
+
+def test_an_interrupted_training_is_refused(in_trained: Path) -> None:
+    Path("runs/first/.train.unfinished").touch()
+    with pytest.raises(InputInvalid, match="run `pipeline train` again"):
+        stages.perform("evaluate", evaluate.Options())
+
+
+def test_a_classifier_trained_on_a_gpu_is_evaluated_without_one(in_trained: Path) -> None:
+    path = Path("runs/first/model.json")
+    card = json.loads(path.read_bytes())
+    card["options"] |= {"device": "cuda", "precision": "16-mixed"}
+    path.write_text(json.dumps(card))
+    stages.perform("evaluate", evaluate.Options())
+    assert metrics(OUT)["splits"]["test"]["n"] == 6
+
+
+def test_the_summary_says_average_precision_by_label(in_trained: Path, pipeline: Pipeline) -> None:
+    done = pipeline("evaluate", "--run-dir", "runs/first")
+    assert done.code == 0, done.err
+    for word in ("macro average precision", "bird", "fox", "lizard", "report.html"):
+        assert word in done.out
