@@ -444,6 +444,8 @@ def history_of(run: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)]
 
 
+# Ctrl-C may come between opening a picture and knowing that it is open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupted_run_that_goes_on_equals_one_undisturbed(
     train: Callable[..., Counts], tmp_path: Path
 ) -> None:
