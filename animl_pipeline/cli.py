@@ -19,6 +19,7 @@ import typer
 from animl_pipeline import project, stages
 from animl_pipeline.errors import PipelineError
 
+SPINS = "10000"
 EXIT_TOO_MANY_FAILED = 3
 AS_IT_IS = "\b"  # before a paragraph of help whose lines are to stay as they are
 EXIT_INTERRUPTED = 130  # the shell's own convention: 128 + SIGINT
@@ -46,8 +47,9 @@ allows.""",
 def main() -> None:
     """Run the command line."""
     # PyTorch's threads on the CPU wait for one another by spinning, which made training ten times
-    # slower on a computer that is busy otherwise (README, Measured). To be set before torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # slower on a computer that is busy otherwise (README, Measured): a short spin, then sleep. To be
+    # set before torch loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app()
 
