@@ -46,9 +46,9 @@ allows.""",
 
 def main() -> None:
     """Run the command line."""
-    # PyTorch's threads on the CPU wait for one another by spinning, which made training ten times
-    # slower on a computer that is busy otherwise (README, Measured): a short spin, then sleep. To be
-    # set before torch loads.
+    # PyTorch's threads wait for one another by spinning, which made training ten times slower on a
+    # computer busy with other work (README, Measured): spin briefly, then sleep. To be set before
+    # torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app()
