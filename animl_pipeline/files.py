@@ -31,7 +31,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield part
         part.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C, too, leaves no half file
         part.unlink(missing_ok=True)
         raise
 
