@@ -10,7 +10,7 @@ the penalties make coverage come first wherever the units allow it, and the firs
 before the others: what is not learned cannot be judged either.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -189,30 +189,11 @@ def _solve(
 ) -> tuple["Ints | None", float | None]:
     """Return HiGHS's parts, and its proven lower bound, within a fixed number of nodes.
 
-    Coverage first, where `found` does not have all there can be; then the fractions, at no less
-    coverage. Variables, in this order: x (units, parts) binary; then for each (label, part) the
-    deviation of crops, the deviation of units, and 1 if the part has no unit of the label.
+    `found` is a good start; what it lacks tells how much of the cost are penalties, of which the
+    solver's relative gap must not be a part. Variables, in this order: x (units, parts) binary;
+    then for each (label, part) the deviation of crops, the deviation of units, and 1 if the part
+    has no unit of the label.
     """
-    import numpy as np
-
-    places = (crops > 0).sum(axis=0)
-    wanted_parts = int((targets > 0).sum())
-    unavoidable = PENALTY_OTHERS * np.maximum(0, wanted_parts - places).sum()
-    ask = _model(crops, targets, allowed)
-    lacking, proven = _lacking(crops, found, targets), True
-    if lacking > unavoidable:
-        covering, bound = ask(True, np.inf)
-        if covering is not None and (less := _lacking(crops, covering, targets)) < lacking:
-            lacking = less
-        proven = bound is not None and bound > lacking - PENALTY_OTHERS / 2
-    part, bound = ask(False, lacking)
-    return part, lacking + bound if proven and bound is not None else None
-
-
-def _model(
-    crops: "Ints", targets: "Floats", allowed: "NDArray[np.bool_]"
-) -> Callable[[bool, float], tuple["Ints | None", float | None]]:
-    """Return what solves for (coverage or fractions, at most so much penalty): parts and bound."""
     import numpy as np
     from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
@@ -240,25 +221,24 @@ def _model(
     one_each = sparse.kron(sparse.eye_array(units), np.ones((1, parts)))
     one_part = sparse.hstack([one_each, sparse.coo_array((units, 3 * pairs))])
     free, zeros = np.zeros(units * parts), np.zeros(pairs)
-    penalties = np.concatenate([free, zeros, zeros, np.tile(_penalties(parts), labels)])
-    spread = np.concatenate([free, zeros + CROPS_WEIGHT, zeros + UNITS_WEIGHT, zeros])
-
-    def ask(coverage: bool, penalty_max: float) -> tuple["Ints | None", float | None]:
-        result = milp(
-            penalties if coverage else spread,
-            integrality=np.concatenate([np.ones(units * parts), np.zeros(3 * pairs)]),
-            bounds=Bounds(0, np.concatenate([allowed.astype(float).ravel(), np.ones(3 * pairs)])),
-            constraints=[
-                LinearConstraint(sparse.csc_array(rows), low, high),
-                LinearConstraint(sparse.csc_array(one_part), 1, 1),
-                LinearConstraint(penalties[None, :], -np.inf, penalty_max + 0.5),
-            ],
-            options={"node_limit": max(20, NODES // crops.size), "mip_rel_gap": GAP_ENOUGH},
-        )
-        bound = getattr(result, "mip_dual_bound", None)
-        if result.x is None:
-            return None, bound
-        part = result.x[: units * parts].reshape(units, parts).argmax(axis=1)
-        return part, float(bound) if bound is not None and np.isfinite(bound) else None
-
-    return ask
+    penalties = np.tile(_penalties(parts), labels)
+    cost = _cost(crops, found, targets)
+    result = milp(
+        np.concatenate([free, zeros + CROPS_WEIGHT, zeros + UNITS_WEIGHT, penalties]),
+        integrality=np.concatenate([np.ones(units * parts), np.zeros(3 * pairs)]),
+        bounds=Bounds(0, np.concatenate([allowed.astype(float).ravel(), np.ones(3 * pairs)])),
+        constraints=[
+            LinearConstraint(sparse.csc_array(rows), low, high),
+            LinearConstraint(sparse.csc_array(one_part), 1, 1),
+        ],
+        options={
+            "node_limit": max(20, NODES // crops.size),
+            "mip_rel_gap": GAP_ENOUGH * (cost - _lacking(crops, found, targets)) / max(cost, NOISE),
+        },
+    )
+    bound = getattr(result, "mip_dual_bound", None)
+    part = None if result.x is None else result.x[: units * parts].reshape(units, parts)
+    return (
+        None if part is None else part.argmax(axis=1),
+        None if bound is None or not np.isfinite(bound) else float(bound),
+    )
