@@ -98,9 +98,9 @@ def unsafe_reason(name: str) -> str:
     >>> unsafe_reason("C:\\pictures\\1.jpg")
     'is an absolute path'
     """
-    parts = PurePosixPath(name).parts
+    parts = PurePosixPath(name.replace("\\", "/")).parts  # as Windows would read it, too
     checks = {
-        "is empty": not name.strip() or not parts or name.endswith("/"),
+        "is empty": not name.strip() or not parts or name.endswith(("/", "\\")),
         "holds a NUL or another control character": re.search(r"[\x00-\x1f]", name) is not None,
         "is an absolute path": name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name),
         "leaves the output folder (..)": ".." in re.split(r"[\\/]", name),
