@@ -16,7 +16,8 @@ from efficientnet_pytorch.utils import efficientnet_params, url_map
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
@@ -155,7 +156,8 @@ def save(folder: Path, network: nn.Module, card: Card) -> None:
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
     with files.whole(folder / WEIGHTS) as part:
-        save_file(state, part, metadata={"card": json.dumps(content)})
+        # The library's own save_file leaves a file of a random name behind when it is killed.
+        part.write_bytes(to_bytes(state, metadata={"card": json.dumps(content)}))
     files.write_json(folder / CARD, content)
 
 

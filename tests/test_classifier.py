@@ -447,3 +447,20 @@ def test_an_unknown_device_or_precision_is_refused(device: str, precision: str) 
 def test_a_device_this_machine_lacks_is_refused() -> None:
     with pytest.raises(OptionError, match="--device cuda"):
         devices.make_fabric("cuda", "auto")
+
+
+def test_saving_writes_no_file_of_another_name_that_a_crash_could_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = set()
+    really = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        names.update(path.name for path in tmp_path.iterdir())
+        return really(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    classifier.save(tmp_path, nn.Linear(2, 2), made_card())
+    assert {name.removesuffix(".part") for name in names} == {"model.safetensors", "model.json"}
+    modes = {(tmp_path / name).stat().st_mode for name in ("model.safetensors", "model.json")}
+    assert len(modes) == 1  # the weights can be read by whoever can read the card
