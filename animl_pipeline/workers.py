@@ -1,7 +1,10 @@
-"""Map a function of one item over many, with a progress bar and a bounded queue."""
+"""A function mapped over many items by threads, and the news of a long run."""
 
+import contextlib
+import queue
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Never, TypeVar
 
@@ -10,36 +13,78 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 QUEUED_PER_WORKER = 4
+GRACE_S = 0.8  # for the items at work when the rest is dropped: Ctrl-C is answered within a second
+LOOK_S = 0.5  # a wait without an end would not notice Ctrl-C on Windows
 
 
 def map_threads(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    abort: Callable[[], None] = lambda: None,
 ) -> Iterator[Result]:
     """Yield the results as they are ready, in any order.
 
     At most a few items per worker wait at a time, so memory does not grow with the number of
-    items. The first exception of `function`, or of the caller (Ctrl-C), drops what still waits
-    and is raised once the items at work have ended.
+    items. The first exception of `function`, or of the caller (Ctrl-C), drops what still waits,
+    calls `abort`, which may hurry the items at work, waits for them a moment and is raised.
     """
-    source = iter(items)
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting: set[Future[Result]] = set()
-        try:
-            while True:
-                room = workers * QUEUED_PER_WORKER - len(waiting)
-                waiting.update(pool.submit(function, item) for item in islice(source, room))
-                if not waiting:
-                    return
-                ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    todo: queue.SimpleQueue[list[Item]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[list[Result], BaseException | None]] = queue.SimpleQueue()
+    dropped = threading.Event()
+
+    def work() -> None:
+        while one := todo.get():  # an empty list says that there is no more
+            if not dropped.is_set():
+                try:
+                    done.put(([function(one[0])], None))
+                except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+                    done.put(([], error))
+
+    # As daemons, so that one that hangs in the network cannot keep a stopped command alive.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    source, under_way, finished = iter(items), 0, False
+    try:
+        while True:
+            for item in islice(source, workers * QUEUED_PER_WORKER - under_way):
+                todo.put([item])
+                under_way += 1
+            if not under_way:
+                finished = True
+                return
+            results, error = _next(done)
+            under_way -= 1
+            if error:
+                raise error
+            yield from results
+    finally:
+        dropped.set()
+        for _ in threads:
+            todo.put([])
+        if not finished:
+            abort()
+        end = time.monotonic() + GRACE_S
+        for thread in threads:
+            thread.join(None if finished else max(0.0, end - time.monotonic()))
 
 
-def progress(total: int, *, title: str, unit: str) -> "tqdm[Never]":
+def _next(done: "queue.SimpleQueue[Result]") -> Result:
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return done.get(timeout=LOOK_S)
+
+
+def progress(
+    total: int, *, title: str, unit: str, done: int = 0, unit_scale: bool = False
+) -> "tqdm[Never]":
     """Return a progress bar on stderr that is silent where there is no terminal to draw on."""
-    return tqdm(total=total, desc=title, unit=unit, disable=None, dynamic_ncols=True, leave=False)
+    return tqdm(
+        total=total, initial=done, desc=title, unit=unit, disable=None, dynamic_ncols=True,
+        leave=False, unit_scale=unit_scale,
+    )  # fmt: skip
 
 
 def say(line: str) -> None:

@@ -5,7 +5,6 @@ import io
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from hypothesis import settings
 from s3_server import forget_aws, serve
 from world import BUCKET, World, make_world
 
-from animl_pipeline import cli
+from animl_pipeline import cli, storage
 
 # Before torch is loaded, and for every subprocess: with several threads a tiny network is slower,
 # and many times so where the cores are shared with other work.
@@ -98,8 +97,9 @@ def pipeline(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off between attempts takes no time."""
-    sleep = time.sleep
-    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.005)))
+    monkeypatch.setattr(storage, "BACKOFF_S", (0.001, 0.005))
+    monkeypatch.setattr(storage, "RETRY_AFTER_S_MAX", 0.005)
+    monkeypatch.setattr(storage, "START_S", 0.05)
 
 
 @pytest.fixture(scope="session")

@@ -148,8 +148,9 @@ def perform(order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     import torch.utils.tensorboard  # noqa: F401 - loaded once, before any fork
 
-    from animl_pipeline import learning, metrics, partition, report, storage  # noqa: F401
+    from animl_pipeline import learning, metrics, partition, report  # noqa: F401
     from animl_pipeline.stages import crop, download, evaluate, split, train  # noqa: F401
+    from animl_pipeline.storage import s3  # noqa: F401
 
     for line in sys.stdin:
         print(json.dumps(perform(json.loads(line))), flush=True)

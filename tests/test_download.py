@@ -232,9 +232,11 @@ def test_a_journal_whose_last_line_is_cut_off_is_read_up_to_there(shop: Shop) ->
 
 def interrupted(shop: Shop) -> None:
     """Turns the folder of a finished run into that of one which stopped before its ledger."""
-    lines = [
-        "\t".join(["downloaded", row["bytes"], row["md5"], row["file_name"]]) for row in ledger()
-    ]
+    lines = []
+    for row in ledger():
+        mtime_ns = Path("images", row["file_name"]).stat().st_mtime_ns
+        values = ("downloaded", row["bytes"], row["md5"], str(mtime_ns), row["file_name"])
+        lines.append("\t".join(values))
     journal = Path("images/.download.unfinished")
     journal.write_text("\n".join(lines) + "\n", encoding="utf-8")
     Path("images/download.csv").unlink()

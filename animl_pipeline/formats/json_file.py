@@ -1,23 +1,39 @@
-"""Read a JSON file from outside, and say what is wrong with one that is none."""
+"""Read a JSON file from outside, item by item, and say what is wrong with one that is none."""
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from animl_pipeline.errors import InputInvalid, InputMissing
 
+CHUNK_CHARACTERS = 1 << 20
+VALUE_CHARACTERS_MAX = 1 << 28  # of one item: no record of an export comes near it
+TRUNCATED_BY = 16  # an error this near to the end of what is read may be but a lack of more
+BLANK = re.compile(r"[ \t\r\n]*")
+DECODER = json.JSONDecoder()
 
-def read_object(path: Path, *, what: str, lists: tuple[str, ...]) -> dict[str, Any]:
+
+def read_object(
+    path: Path,
+    *,
+    what: str,
+    lists: tuple[str, ...],
+    keep: Callable[[str, Any], Any] = lambda _, item: item,
+) -> dict[str, Any]:
     """Return the object in a JSON file, which has a list under each of the given keys.
 
-    `what` names the kind of file in the messages.
+    `what` names the kind of file in the messages. Of an item of those lists `keep(key, item)` is
+    kept: the file is read item by item, so what is not kept takes no memory.
 
     Raises:
         InputMissing, InputInvalid: with what is wrong and what to do about it.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = _Text(file)
+            content = dict(_members(text, path, what, lists, keep))
     except FileNotFoundError:
         raise InputMissing(f"{path} is not there: give {what}.") from None
     except UnicodeDecodeError as error:
@@ -25,30 +41,137 @@ def read_object(path: Path, *, what: str, lists: tuple[str, ...]) -> dict[str, A
     except json.JSONDecodeError as error:
         raise InputInvalid(_what_is_wrong(path, text, error, what)) from error
     except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, InputInvalid):
+            raise
         raise InputInvalid(f"{path} cannot be read: {error}.") from error
     for key in lists:
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        if not isinstance(content.get(key), list):
             raise InputInvalid(f"{path} is JSON, but not {what}: it has no list {key!r}.")
-    return dict(content)
+    return content
 
 
-def _what_is_wrong(path: Path, text: str, error: json.JSONDecodeError, what: str) -> str:
-    if not text.strip():
+def _members(
+    text: "_Text",
+    path: Path,
+    what: str,
+    lists: tuple[str, ...],
+    keep: Callable[[str, Any], Any],
+) -> Iterator[tuple[str, Any]]:
+    """Yield the members of the file's one object."""
+    if text.next() != "{":
+        text.value()
+        text.end()
+        raise InputInvalid(f"{path} is JSON, but not {what}: it has no list {lists[0]!r}.")
+    for _ in text.items("{", "}"):
+        key = text.value(what="property name enclosed in double quotes", opens='"')
+        text.skip(":", "':' delimiter")
+        if key in text.keys:
+            raise InputInvalid(f"{path} has two members {key!r}: which is meant? Export again.")
+        text.keys.append(key)
+        if key in lists and text.next() == "[":
+            yield key, [keep(key, text.value()) for _ in text.items("[", "]")]
+        else:
+            yield key, text.value()
+    text.end()
+
+
+class _Text:
+    """A JSON text of which only a window is in memory."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.keys: list[str] = []  # of the object, so far
+        self.ends = False
+        self._file = file
+        self._window, self._at = "", 0
+        self._lines_before = 0
+
+    @property
+    def line(self) -> int:
+        """The line of the place that was come to."""
+        return self._lines_before + self._window.count("\n", 0, self._at) + 1
+
+    def next(self) -> str:
+        """Return the next character that is not blank, or "" at the end."""
+        while True:
+            blank = BLANK.match(self._window, self._at)
+            self._at = blank.end() if blank else self._at
+            if self._at < len(self._window) or not self._more():
+                return self._window[self._at : self._at + 1]
+
+    def skip(self, character: str, what: str) -> None:
+        """Go past a character, which is to be the next."""
+        if self.next() != character:
+            raise json.JSONDecodeError(f"Expecting {what}", self._window, self._at)
+        self._at += 1
+
+    def items(self, opens: str, closes: str) -> Iterator[None]:
+        """Go from item to item of a list or an object, whose value is to be taken at each."""
+        self.skip(opens, repr(opens))
+        if self.next() == closes:
+            self._at += 1
+            return
+        while True:
+            yield
+            if self.next() == closes:
+                self._at += 1
+                return
+            self.skip(",", "',' delimiter")
+
+    def value(self, what: str = "value", opens: str = "") -> Any:
+        """Take the next value; `opens` is the character it has to begin with."""
+        if not self.next() or (opens and self.next() != opens):
+            raise json.JSONDecodeError(f"Expecting {what}", self._window, self._at)
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self._window, self._at)
+            except json.JSONDecodeError as error:
+                near = error.pos >= len(self._window) - TRUNCATED_BY
+                cut = near or error.msg.startswith("Unterminated")
+                if not (cut and self._more()):
+                    self._at = max(self._at, error.pos)
+                    raise
+            else:
+                # A number that ends with the window may have more digits.
+                if end < len(self._window) or not self._more():
+                    self._at = end
+                    return value
+
+    def end(self) -> None:
+        """Raise JSONDecodeError if something follows."""
+        if self.next():
+            raise json.JSONDecodeError("Extra data", self._window, self._at)
+
+    def _more(self) -> bool:
+        """Read on, drop what was taken, and return whether there was more."""
+        rest = self._window[self._at :]
+        if self.ends or len(rest) > VALUE_CHARACTERS_MAX:
+            return False
+        # Ever larger: a long value is not begun anew a thousand times.
+        chunk = self._file.read(max(CHUNK_CHARACTERS, len(rest)))
+        self.ends = not chunk
+        self._lines_before += self._window.count("\n", 0, self._at)
+        self._window, self._at = rest + chunk, 0
+        return bool(chunk)
+
+
+def _what_is_wrong(path: Path, text: _Text, error: json.JSONDecodeError, what: str) -> str:
+    place = f"{error.msg}: line {text.line}"
+    if text.ends and not error.doc.strip() and not text.keys:
         return f"{path} is empty. Make it again."
-    if not text.lstrip().startswith("{"):
-        return f"{path} is not JSON, so not {what}: {error}."
-    at_the_end = error.pos >= len(text.rstrip()) - 1 and error.msg != "Extra data"
-    ends_there = at_the_end or error.msg.startswith("Unterminated")
-    if ends_there and '"images"' in text and '"categories"' not in text:
+    if not text.keys and not error.doc.lstrip().startswith("{"):
+        return f"{path} is not JSON, so not {what}: {place}."
+    at_the_end = text.ends and error.pos >= len(error.doc.rstrip()) - 1
+    ends_there = error.msg != "Extra data" and (at_the_end or error.msg.startswith("Unterminated"))
+    if ends_there and "images" in text.keys and "categories" not in text.keys:
         return (
-            f"{path} is cut off at line {error.lineno}: its end is missing, and with it the names "
+            f"{path} is cut off at line {text.line}: its end is missing, and with it the names "
             "of the categories. Animl writes such a file above 18,000 images when the last image "
             "has no reviewed object, and a broken download looks the same. Export in parts of "
             "under 18,000 images (by date or deployment), and run `download` and `crop` for each."
         )
     if ends_there:
-        return f"{path} is cut off at line {error.lineno}: its end is missing. Fetch it again."
-    return f"{path} is not valid JSON: {error}."
+        return f"{path} is cut off at line {text.line}: its end is missing. Fetch it again."
+    return f"{path} is not valid JSON: {place}."
 
 
 def text(value: Any) -> str:
@@ -56,6 +179,8 @@ def text(value: Any) -> str:
 
     Anything else is "".
     """
+    if isinstance(value, str) and value.isascii() and "\x00" not in value:
+        return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # 33.0, as some libraries write the location 33
     if isinstance(value, bool) or not isinstance(value, str | int):

@@ -1,0 +1,182 @@
+"""An S3 bucket, or what speaks like it, as the source of pictures; the only boto3.
+
+boto3 finds the credentials, the region and the address of the bucket and signs the requests; they
+are sent by urllib3, as to any web address, which takes half the time boto3 needs for it.
+"""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore import UNSIGNED, exceptions
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from urllib3 import BaseHTTPResponse
+
+from animl_pipeline.errors import ObjectUnavailable, OptionError, StorageRefused
+from animl_pipeline.storage import Again
+from animl_pipeline.storage.web import Web, etag_md5, trouble_of
+
+ANY_KEY = "key"
+KEY_BYTES_MAX = 1024  # of S3 (Amazon S3 User Guide, Naming objects)
+MISSING = {"NoSuchKey", "NoSuchVersion", "NotFound"}
+DENIED = {"AccessDenied", "Forbidden", "AllAccessDisabled", "InvalidObjectState"}
+BUSY = {"RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded", "InternalError"}
+# Trouble with one object once another was had: a server and we may spell its key in two ways.
+OF_ONE_KEY = {"SignatureDoesNotMatch"}
+REMEDIES = {
+    "NoSuchBucket": "There is no such bucket: check --bucket and --endpoint-url.",
+    "InvalidBucketName": "That is no name of a bucket: check --bucket (a name alone, without s3://).",
+    "ExpiredToken": "The credentials have expired: log in again (aws sso login, aws-vault).",
+    "ExpiredTokenException": "The credentials have expired: log in again.",
+    "TokenRefreshRequired": "The credentials have expired: log in again.",
+    "InvalidToken": "The session token is not valid: log in again.",
+    "InvalidAccessKeyId": "The access key is not known there: check --profile.",
+    "SignatureDoesNotMatch": "The secret key is wrong: check --profile.",
+    "AuthorizationHeaderMalformed": "The region is wrong: check --region.",
+    "PermanentRedirect": "The bucket is in another region: check --region.",
+    "RequestTimeTooSkewed": "The clock of this computer is wrong: set it.",
+}
+NO_CREDENTIALS = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.TokenRetrievalError,
+    exceptions.SSOError,
+    exceptions.ClientError,  # of a role that may not be taken
+    exceptions.ConnectionError,  # no way to where the credentials come from
+)
+
+
+class Bucket(Web):
+    """A source whose keys are those of a bucket."""
+
+    redirects = 0  # S3's redirections name another region, which wants another signature
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        endpoint_url: str | None,
+        profile: str | None,
+        region: str | None,
+        sign: bool,
+        requester_pays: bool,
+        connections: int,
+        timeout_s: float,
+    ) -> None:
+        """Open nothing yet; credentials come from the AWS chain alone.
+
+        Raises:
+            OptionError: the bucket, the profile, the region or the endpoint is no such thing.
+        """
+        try:
+            self._session = boto3.session.Session(profile_name=profile, region_name=region)
+            base_url, self._region = _address(self._session, name, endpoint_url, region)
+        except (exceptions.BotoCoreError, ValueError) as error:
+            if "bucket name" in str(error):
+                raise OptionError(f"{name!r}: {REMEDIES['InvalidBucketName']}") from error
+            raise OptionError(f"{error}. Check --profile, --region and --endpoint-url.") from error
+        super().__init__(base_url, connections=connections, timeout_s=timeout_s)
+        self.name = name
+        self._endpoint_url = endpoint_url
+        self._sign = sign
+        self._extra = {"x-amz-request-payer": "requester"} if requester_pays else {}
+        self._credentials: Any = None
+        self._served = False
+
+    def check(self) -> None:
+        """Find the credentials and the region of the bucket.
+
+        Raises:
+            StorageRefused: there are none, or there is no such bucket.
+        """
+        while True:
+            try:
+                response = self._send("HEAD", "")
+                break
+            except Again as trouble:
+                self.patience.out(trouble)
+                self.patience.wait(1, trouble.wait_s)
+        response.drain_conn()
+        if response.status == 404:
+            raise StorageRefused(f"{self.name!r}: {REMEDIES['NoSuchBucket']}")
+        region = response.headers.get("x-amz-bucket-region", "")
+        if self._endpoint_url is None and re.fullmatch(r"[a-z0-9-]+", region):
+            address = _address(self._session, self.name, None, region)
+            self.base_url, self._region = address
+
+    def _headers(self, method: str, url: str) -> dict[str, str]:
+        headers = super()._headers(method, url) | self._extra
+        if not self._sign:
+            return headers
+        try:
+            if self._credentials is None:
+                self._credentials = self._session.get_credentials()
+            if self._credentials is None:
+                raise exceptions.NoCredentialsError
+            # Frozen anew each time: credentials of a role or of SSO renew themselves.
+            signer = S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", self._region)
+        except NO_CREDENTIALS as error:
+            raise StorageRefused(
+                f"No AWS credentials: {error}. Set --profile, log in (aws sso login, aws-vault), "
+                "or use --no-sign-request for a public bucket."
+            ) from error
+        request = AWSRequest(method, url, headers=headers)
+        signer.add_auth(request)
+        return dict(request.headers.items())
+
+    def _send(self, method: str, key: str) -> BaseHTTPResponse:
+        if len(key.encode()) > KEY_BYTES_MAX:
+            raise ObjectUnavailable("failed", f"the key is longer than {KEY_BYTES_MAX} bytes")
+        return super()._send(method, key)
+
+    def _ask(self, method: str, key: str) -> BaseHTTPResponse:
+        if not key:
+            raise ObjectUnavailable("failed", "the key is empty")
+        response = super()._ask(method, key)
+        self._served = True
+        return response
+
+    def _md5(self, response: BaseHTTPResponse) -> str:
+        return etag_md5(response)
+
+    def _trouble(self, response: BaseHTTPResponse, body: str) -> Exception:
+        found = re.search(r"<Code>(\w{1,64})</Code>", body)
+        code = found[1] if found else ""
+        if code in REMEDIES and not (self._served and code in OF_ONE_KEY):
+            region = re.search(r"<Region>([a-z0-9-]{1,32})</Region>", body)
+            named = f" It says {region[1]}." if region else ""
+            return StorageRefused(
+                f"Bucket {self.name!r}: {REMEDIES[code]}{named} Then run this again."
+            )
+        if code in MISSING or (response.status == 404 and not code):
+            return ObjectUnavailable("missing", "no such key in the bucket")
+        if code in DENIED or (response.status == 403 and not code):
+            reason = "no permission to read it (or, without it, no such key)"
+            return ObjectUnavailable("denied", reason)
+        if code in BUSY:
+            return Again(f"the server answered {response.status} {code}")
+        return trouble_of(response, code)
+
+
+def _address(
+    session: Any, name: str, endpoint_url: str | None, region: str | None
+) -> tuple[str, str]:
+    """Return the address below which a bucket's keys are, and the region to sign for.
+
+    boto3 knows the rules (a host per bucket or a path, partitions, access points, the
+    environment's settings): they are read from the address it gives a key. Nothing is asked.
+    """
+    # An endpoint of one's own rarely has a host name per bucket.
+    style = {"addressing_style": "path" if endpoint_url else "auto"}
+    config = Config(signature_version=UNSIGNED, s3=style)
+    client = session.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+    given = client.generate_presigned_url("get_object", Params={"Bucket": name, "Key": ANY_KEY})
+    client.close()
+    url = urlsplit(given)
+    base_url = f"{url.scheme}://{url.netloc}{url.path}".removesuffix(ANY_KEY)
+    named = client.meta.region_name
+    return base_url, named if named and named != "aws-global" else "us-east-1"
