@@ -42,35 +42,33 @@ def account_for(
     source.check()
     bar = workers.progress(len(rows), title="download", unit="image", done=len(rows) - len(todo))
     with bar, contextlib.closing(ledger.Journal(journal)) as log:
-        news, fetch = _News(bar), _fetcher(source, folder, log)
-        for number, row in workers.map_threads(fetch, todo, workers=at_a_time, abort=source.close):
-            rows[number] = row
-            news.tell(row)
+        news, fetch = _News(bar), _fetcher(rows, source, folder, log)
+        for number in workers.map_threads(fetch, todo, workers=at_a_time, abort=source.close):
+            news.tell(rows[number])
 
 
 def _fetcher(
-    source: Source, folder: Path, log: ledger.Journal
-) -> Callable[[Item], tuple[int, Row]]:
-    """Return the function that gives a row its state, fetching the picture if it has to."""
+    rows: list[Row], source: Source, folder: Path, log: ledger.Journal
+) -> Callable[[Item], int]:
+    """Return the function that gives one of the rows its state, and returns which."""
 
-    def fetch(item: Item) -> tuple[int, Row]:
+    def fetch(item: Item) -> int:
         number, row, before = item
         id_md5, target = _id_md5(row), folder / row.file_name
         try:
             here = ledger.after_reading(row, target, before, id_md5, source)
-            if here:
-                return number, here
             # In the journal first, in place second: a crash between the two fetches it again, and
             # a picture in place that no journal knows was there before us.
-            got = storage.fetch(
-                source, row.key, target, md5=id_md5,
-                arrived=lambda got: log.note(row.file_name, got),
+            rows[number] = here or row.of(
+                storage.fetch(
+                    source, row.key, target, md5=id_md5,
+                    arrived=lambda got: log.note(row.file_name, got),
+                )
             )  # fmt: skip
         except ObjectUnavailable as error:
-            return number, row._replace(state=error.state, reason=str(error))
-        return number, row._replace(
-            state="downloaded", bytes=got.size_bytes, md5=got.md5, reason=got.note
-        )
+            if not source.patience.stopped.is_set():  # else it is as open as it was
+                rows[number] = row._replace(state=error.state, reason=str(error))
+        return number
 
     return fetch
 

@@ -23,6 +23,10 @@ class Row(NamedTuple):
     md5: str = ""
     reason: str = ""
 
+    def of(self, got: storage.Fetched) -> "Row":
+        """Return the row of a picture that was fetched."""
+        return self._replace(state="downloaded", bytes=got.size_bytes, md5=got.md5, reason=got.note)
+
 
 class Held(NamedTuple):
     """What an earlier run knew of a file.

@@ -1,6 +1,7 @@
 """A proxy before an S3 server that counts requests and spoils the answers it is told to."""
 
 import http.client
+import random
 import socket
 import struct
 import threading
@@ -15,10 +16,13 @@ from urllib.parse import unquote, urlsplit
 FOREVER = 1000
 ERRORS = {
     "busy": (503, "SlowDown"),
+    "throttled": (429, "TooManyRequests"),
     "denied": (403, "AccessDenied"),
     "expired": (400, "ExpiredToken"),
     "broken": (500, "InternalError"),
+    "elsewhere": (400, "AuthorizationHeaderMalformed"),
 }
+PASSING = ("busy", "throttled", "broken", "reset", "short", "cut", "altered", "stall", "page")
 
 
 @dataclass
@@ -29,19 +33,39 @@ class Proxy:
     requests: list[tuple[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)  # of each request
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    spoiled: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # how often, by fault
+    stalled: threading.Event = field(default_factory=threading.Event)  # set, it ends all stalls
+    weather: random.Random | None = None
+    fraction: float = 0.0
 
     def spoil(self, key: str, fault: str, times: int = FOREVER) -> None:
         """Spoils the next answers for a key: busy, denied, expired, broken (errors of S3), reset,
         short (the connection ends early), cut (half a body that says it is whole), altered (a
-        byte is another), chunked (no length is given), page (a 200 that is not S3's at all).
+        byte is another), chunked (no length is given), page (a 200 that is not S3's at all),
+        stall (half a body, then silence), elsewhere (the wrong region).
         """
         self.faults[key] += [fault] * times
+
+    def rain(self, fraction: float, seed: int) -> None:
+        """Spoils a fraction of all answers to GET from now on, each in one of the passing ways."""
+        self.weather, self.fraction = random.Random(seed), fraction
+
+    def due(self, method: str, path: str) -> str:
+        """Returns the fault for a request, or ""."""
+        for key, faults in self.faults.items():
+            if path.endswith(key) and faults:
+                return faults.pop(0)
+        if self.weather and method == "GET" and self.weather.random() < self.fraction:
+            return self.weather.choice(PASSING)
+        return ""
 
     def forget(self) -> None:
         """Drops the requests so far and the faults to come."""
         self.requests.clear()
         self.headers.clear()
         self.faults.clear()
+        self.spoiled.clear()
+        self.weather = None
 
     def fetched(self, key: str = "") -> int:
         return sum(method == "GET" and path.endswith(key) for method, path in self.requests)
@@ -59,6 +83,7 @@ def flaky_proxy(endpoint_url: str) -> Iterator[Proxy]:
     try:
         yield proxy
     finally:
+        proxy.stalled.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -70,6 +95,16 @@ class Forward(BaseHTTPRequestHandler):
     proxy: Proxy
     upstream: Any
     lock = threading.Lock()
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.server_side = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port)
+
+    def finish(self) -> None:
+        self.server_side.close()
+        super().finish()
 
     def do_GET(self) -> None:
         self.forward()
@@ -85,34 +120,36 @@ class Forward(BaseHTTPRequestHandler):
         with self.lock:
             self.proxy.requests.append((self.command, path))
             self.proxy.headers.append({k.lower(): v for k, v in self.headers.items()})
-            due = [q for key, q in self.proxy.faults.items() if path.endswith(key) and q]
-            fault = due[0].pop(0) if due else ""
-        self.close_connection = True
+            fault = self.proxy.due(self.command, path)
+            self.proxy.spoiled[fault] += bool(fault)
         if fault == "reset":
             # Linger of no time: the peer sees a reset, not an end.
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.close_connection = True
             return
         if fault == "page":
             self.answer(200, [("Content-Type", "text/html")], b"<html>Log in to the hotel</html>")
         elif fault in ERRORS:
             status, code = ERRORS[fault]
-            body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message/></Error>".encode()
+            text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Region>eu-west-3</Region>"
+            body = (text + "</Error>").encode()
             self.answer(status, [("Content-Type", "application/xml")], body)
         else:
             self.answer(*self.ask(), fault=fault)
 
     def ask(self) -> tuple[int, list[tuple[str, str]], bytes]:
-        server = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port)
+        headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
         try:
-            headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
-            server.request(self.command, self.path, headers=headers)
-            answer = server.getresponse()
-            drop = {"connection", "transfer-encoding", "date", "server"}
-            kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in drop]
-            return answer.status, kept, answer.read()
-        finally:
-            server.close()
+            self.server_side.request(self.command, self.path, headers=headers)
+            answer = self.server_side.getresponse()
+        except (ConnectionError, http.client.HTTPException):  # it was kept for too long
+            self.server_side.close()
+            self.server_side.request(self.command, self.path, headers=headers)
+            answer = self.server_side.getresponse()
+        drop = {"connection", "transfer-encoding", "date", "server"}
+        kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in drop]
+        return answer.status, kept, answer.read()
 
     def answer(
         self, status: int, headers: list[tuple[str, str]], body: bytes, fault: str = ""
@@ -127,7 +164,11 @@ class Forward(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if self.command != "HEAD" and fault != "chunked":
             self.send_header("Content-Length", str(length))
-        self.send_header("Connection", "close")
+        self.close_connection = fault in {"chunked", "short", "stall"}
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(half if fault in {"cut", "short"} else body)
+            self.wfile.write(half if fault in {"cut", "short", "stall"} else body)
+        if fault == "stall":
+            self.proxy.stalled.wait(60)

@@ -119,7 +119,12 @@ class Patience:
         first, last = BACKOFF_S
         jittered_s = random.uniform(0, min(last, first * 2**tries))
         seconds = max(jittered_s, min(at_least_s, RETRY_AFTER_S_MAX))
-        if self.stopped.wait(seconds):
+        self.stopped.wait(seconds)
+        self.refuse_stopped()
+
+    def refuse_stopped(self) -> None:
+        """Raise ObjectUnavailable if the source was closed."""
+        if self.stopped.is_set():
             raise ObjectUnavailable("failed", "the run was stopped")
 
 
@@ -199,6 +204,7 @@ def _fetch_once(
             expected = " or ".join(sorted(known))
             raise Again(f"md5 of the body is {found}, expected is {expected}", state="corrupt")
         note = NOTE_OTHER_MD5 if md5 and found != md5 else ""
+        source.patience.refuse_stopped()
         fetched = Fetched(size, found, part.stat().st_mtime_ns, note)
         arrived(fetched)
     return fetched

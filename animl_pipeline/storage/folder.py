@@ -44,8 +44,7 @@ class Folder:
 
     def _path(self, key: str) -> Path:
         """Return the regular file of a key; a pipe or a device would be read without an end."""
-        if self.patience.stopped.is_set():
-            raise ObjectUnavailable("failed", "the run was stopped")
+        self.patience.refuse_stopped()
         if reason := files.unsafe_reason(key):
             raise ObjectUnavailable("unsafe", f"the key {reason}")
         path = self.root / key

@@ -85,8 +85,7 @@ class Web:
 
     def _send(self, method: str, key: str) -> BaseHTTPResponse:
         """Return any answer of the server."""
-        if self.patience.stopped.is_set():
-            raise ObjectUnavailable("failed", "the run was stopped")
+        self.patience.refuse_stopped()
         if not {".", ".."}.isdisjoint(key.split("/")):
             raise ObjectUnavailable("failed", "the key has a . or .. part, which HTTP cannot name")
         url = self.base_url + quote(key, safe="/~")
