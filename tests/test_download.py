@@ -19,6 +19,8 @@ from flaky_proxy import Proxy, flaky_proxy
 from small_export import image, put, put_in_parts, request, write_export
 from world import BUCKET, World
 
+from animl_pipeline import fetching
+
 FIXTURES = Path(__file__).parents[2] / "shared/fixtures/animl"
 needs_fixtures = pytest.mark.skipif(
     not FIXTURES.exists(), reason=f"{FIXTURES} is not there: no fixture of the Animl formats"
@@ -693,18 +695,99 @@ def test_a_read_only_output_folder_is_a_message(shop: Shop, here: Path) -> None:
             folder.chmod(modes[folder] | stat.S_IXOTH | stat.S_IROTH)
     Path("images").chmod(0o555)
     other = [] if os.geteuid() else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    command = [sys.executable, "-m", "animl_pipeline", "download", "--coco-file", "export.json"]
-    done = subprocess.run(
-        [*other, *command, "--bucket", shop.bucket, "--endpoint-url", shop.endpoint],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess_download(shop, *other)
     for folder, mode in modes.items():
         folder.chmod(mode)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_the_wrong_region_stops_at_once_and_says_which_is_right(shop: Shop) -> None:
+    shop.proxy.spoil("", "elsewhere")
+    done = shop.download("--region", "us-west-2")
+    assert done.code == 1
+    assert "--region" in done.err
+    assert "eu-west-3" in done.err
+    assert len(shop.proxy.requests) < 20
+
+
+def test_a_bucket_nobody_may_read_is_denied_row_by_row_and_said_early(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "ALL_ALIKE", 3)
+    shop.proxy.spoil("", "denied")
+    done = shop.download()
+    assert done.code == 3
+    assert shop.states() == ["denied"] * 4
+    assert "The first 3 pictures are all denied" in done.out
+    assert "--profile" in done.out
+
+
+def test_an_export_without_images_is_a_message_and_writes_nothing(shop: Shop) -> None:
+    write_export(shop.export, [])
+    done = shop.download()
+    assert done.code == 1
+    assert "holds no images" in done.err
+    assert not list(Path("images").glob("*"))
+
+
+def subprocess_download(
+    shop: Shop, *before: str, **more: Any
+) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "animl_pipeline", "download", "--coco-file", "export.json"]
+    where = ["--bucket", shop.bucket, "--endpoint-url", shop.endpoint]
+    return subprocess.run(
+        [*before, *command, *where], capture_output=True, text=True, check=False, **more
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of a process here")
+def test_a_quota_that_is_used_up_is_a_message_and_leaves_no_half_picture(shop: Shop) -> None:
+    import resource
+
+    record, data = image(9, file_name="island/large.jpg")
+    large = data * 100
+    record["id"] = f"island:{hashlib.md5(large).hexdigest()}"
+    put(shop.endpoint, shop.bucket, {record["serving_bucket_key"]: large})
+    write_export(shop.export, [*shop.images, record])
+    quota = (len(large) // 2, len(large) // 2)  # bytes of any one file
+    done = subprocess_download(
+        shop, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, quota)
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+    assert not [path for path in Path("images").rglob("*") if path.name.startswith("large")]
+    assert shop.download().code == 0
+    assert Path("images/island/large.jpg").read_bytes() == large
+
+
+def may_mount() -> bool:
+    """Whether this process may have a small disk of its own."""
+    unshare, mount = shutil.which("unshare"), shutil.which("mount")
+    if not unshare or not mount:
+        return False
+    command = [unshare, "--map-root-user", "--mount", mount, "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason="no disk of one's own may be mounted here")
+def test_a_full_disk_is_a_message_and_leaves_no_half_picture(shop: Shop, here: Path) -> None:
+    Path("images").mkdir()
+    script = (
+        'mount -t tmpfs -o size=16k none images && "$@"; code=$?; '
+        "find images -type f >found; exit $code"
+    )
+    done = subprocess_download(
+        shop, "unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh"
+    )
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("Error: ")
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert ".part" not in (here / "found").read_text()
+    assert shop.download().code == 0
 
 
 def test_an_export_without_the_key_of_animl_needs_the_name_of_its_bucket(

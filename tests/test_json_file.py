@@ -28,7 +28,7 @@ OBJECTS = st.fixed_dictionaries(
 )
 WINDOWS = st.integers(1, 70)
 quickly = settings(
-    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 
 
@@ -65,10 +65,12 @@ def test_a_spoiled_file_is_refused_exactly_where_python_refuses_it(
     try:
         wanted = json.loads(spoiled)
     except json.JSONDecodeError:
+        wanted = {}
+    if all(isinstance(wanted.get(name), list) for name in LISTS):
+        assert read(file, window) == wanted
+    else:
         with pytest.raises(InputInvalid):
             read(file, window)
-    else:
-        assert read(file, window) == wanted
 
 
 @pytest.mark.parametrize("window", [1, 7, 1 << 20])

@@ -131,8 +131,9 @@ class _Text:
                     self._at = max(self._at, error.pos)
                     raise
             else:
-                # A number that ends with the window may have more digits.
-                if end < len(self._window) or not self._more():
+                # A number may go on after the window: 1 of 10, of 1.5, of 1e-5.
+                whole = not isinstance(value, int | float)
+                if whole or end <= len(self._window) - TRUNCATED_BY or not self._more():
                     self._at = end
                     return value
 
@@ -149,8 +150,9 @@ class _Text:
         # Ever larger: a long value is not begun anew a thousand times.
         chunk = self._file.read(max(CHUNK_CHARACTERS, len(rest)))
         self.ends = not chunk
-        self._lines_before += self._window.count("\n", 0, self._at)
-        self._window, self._at = rest + chunk, 0
+        if chunk:
+            self._lines_before += self._window.count("\n", 0, self._at)
+            self._window, self._at = rest + chunk, 0
         return bool(chunk)
 
 
