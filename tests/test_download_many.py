@@ -158,7 +158,7 @@ def test_ctrl_c_stops_at_once_with_a_true_ledger_and_no_half_file(many: Many, he
 
 
 def test_what_ctrl_c_left_open_is_fetched_by_the_next_run(many: Many, pipeline: Pipeline) -> None:
-    many.proxy.spoil("/401.jpg", "expired", times=1)
+    many.proxy.spoil("/401.jpg", "expired", times=2)
     assert pipeline(*many.words("--workers", 1)).code == 1
     before = pictures()
     assert 0 < len(before) < len(many.data)

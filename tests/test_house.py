@@ -25,7 +25,7 @@ LEVELS = (
      "metrics", "partition", "plots", "workers"},
     {"artifacts", "classifier", "formats.coco_box", "images", "labels", "storage"},
     {"extremes", "formats.coco", "formats.megadetector", "labelling", "learning", "ledger",
-     "report", "storage.folder", "storage.web"},
+     "report", "storage.folder", "storage.quick", "storage.web"},
     {"fetching", "selection", "storage.s3"},
     {"cutting"},
     {"stages"},
@@ -35,7 +35,7 @@ LEVELS = (
 )  # fmt: skip
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
 HEAVY = {
-    "torch", "torchvision", "sklearn", "boto3", "matplotlib", "pandas", "scipy",
+    "torch", "torchvision", "sklearn", "botocore", "obstore", "matplotlib", "pandas", "scipy",
     "lightning_fabric",
 }  # fmt: skip
 CONTRACT_FILES = (

@@ -3,6 +3,7 @@
 A source is in one of the modules here, and is asked through what this one has.
 """
 
+import contextlib
 import hashlib
 import random
 import threading
@@ -47,6 +48,9 @@ class Source(Protocol):
 
     def check(self) -> None:
         """Raise StorageRefused if nothing can be had here."""
+
+    def quickly(self, key: str) -> Answer | None:
+        """Return an object if it comes by a quicker way; None says nothing of why it does not."""
 
     def open(self, key: str) -> AbstractContextManager[Answer]:
         """Yield an object and its body."""
@@ -142,7 +146,16 @@ def fetch(
         ObjectUnavailable: this one object is missing, denied, corrupt, unsafe or failed.
         StorageRefused: no object can be had: credentials, bucket, region, network.
     """
-    return _patiently(source.patience, lambda: _fetch_once(source, key, target, md5, arrived))
+
+    def ask() -> Fetched:
+        with source.open(key) as answer:
+            return _keep(answer, source, target, md5, arrived)
+
+    answer = source.quickly(key)
+    if answer:
+        with contextlib.suppress(Again):
+            return _keep(answer, source, target, md5, arrived)
+    return _patiently(source.patience, ask)
 
 
 def matches(source: Source, key: str, *, size_bytes: int, md5: str, by_size: bool = True) -> bool:
@@ -184,12 +197,13 @@ def _patiently(patience: Patience, ask: Callable[[], Result]) -> Result:
             patience.wait(tries, trouble.wait_s)
 
 
-def _fetch_once(
-    source: Source, key: str, target: Path, md5: str, arrived: Callable[[Fetched], None]
+def _keep(
+    answer: Answer, source: Source, target: Path, md5: str, arrived: Callable[[Fetched], None]
 ) -> Fetched:
+    """Write the body of an answer if it is what it should be."""
     hashed, size = hashlib.md5(usedforsecurity=False), 0
-    with source.open(key) as answer, files.whole(target) as part:
-        _refuse_huge(answer.size_bytes or 0)
+    _refuse_huge(answer.size_bytes or 0)
+    with files.whole(target) as part:
         with part.open("wb") as file:
             for chunk in answer.chunks:
                 size += len(chunk)
@@ -203,8 +217,8 @@ def _fetch_once(
         if known and found not in known:
             expected = " or ".join(sorted(known))
             raise Again(f"md5 of the body is {found}, expected is {expected}", state="corrupt")
-        note = NOTE_OTHER_MD5 if md5 and found != md5 else ""
         source.patience.refuse_stopped()
+        note = NOTE_OTHER_MD5 if md5 and found != md5 else ""
         fetched = Fetched(size, found, part.stat().st_mtime_ns, note)
         arrived(fetched)
     return fetched

@@ -37,12 +37,17 @@ class Web:
         if parts.query or parts.fragment or "@" in parts.netloc:
             raise OptionError("An address with a password, a query or a token in it is refused.")
         self.patience = Patience()
+        self.timeout_s = timeout_s
         self.base_url = base_url.rstrip("/") + "/"
         self._manager = _manager(base_url, connections, timeout_s)
         self._bodies: set[BaseHTTPResponse] = set()
 
     def check(self) -> None:
         """Do nothing: an address says nothing of all its files."""
+
+    def quickly(self, key: str) -> Answer | None:  # noqa: ARG002 - a bucket has a quicker way
+        """Return None: there is one way to a web address."""
+        return None
 
     @contextmanager
     def open(self, key: str) -> Iterator[Answer]:
