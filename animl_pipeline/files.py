@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from animl_pipeline.errors import InputInvalid, InputMissing
@@ -16,6 +16,10 @@ PART = ".part"
 NAME_BYTES_MAX = 255 - len(PART)  # of ext4, NTFS and APFS, less what we add while writing
 PATH_BYTES_MAX = 1024
 OUR_NAMES = {"cct.json", "download.csv", "download.json", ".download.unfinished"}  # in images/
+NAME_CHARACTERS_SAFE = NAME_BYTES_MAX // 4  # in UTF-8 a character has four bytes at most
+BETWEEN_PARTS = re.compile(r"[\\/]")
+CONTROL = re.compile(r"[\x00-\x1f]")
+DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 WINDOWS_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 WINDOWS_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 
@@ -98,23 +102,32 @@ def unsafe_reason(name: str) -> str:
     >>> unsafe_reason("C:\\pictures\\1.jpg")
     'is an absolute path'
     """
-    parts = PurePosixPath(name.replace("\\", "/")).parts  # as Windows would read it, too
-    checks = {
-        "is empty": not name.strip() or not parts or name.endswith(("/", "\\")),
-        "holds a NUL or another control character": re.search(r"[\x00-\x1f]", name) is not None,
-        "is an absolute path": name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name),
-        "leaves the output folder (..)": ".." in re.split(r"[\\/]", name),
-        "is not valid text": not encodable(name),
-        "ends in .part, as our files do while they are written": name.endswith(PART),
-        "is too long": encodable(name)
-        and (
-            len(name.encode()) > PATH_BYTES_MAX
-            or any(len(part.encode()) > NAME_BYTES_MAX for part in parts)
-        ),
-        "is a name Windows reserves": any(WINDOWS_RESERVED.fullmatch(part) for part in parts),
-        "holds a character Windows forbids": os.name == "nt" and WINDOWS_FORBIDDEN.search(name),
-    }
-    return next((reason for reason, holds in checks.items() if holds), "")
+    return next(_reasons(name), "")
+
+
+def _reasons(name: str) -> Iterator[str]:
+    parts = BETWEEN_PARTS.split(name)  # as Windows would read it, too
+    if not name.strip() or parts[-1] in {"", "."}:
+        yield "is empty"
+    if CONTROL.search(name):
+        yield "holds a NUL or another control character"
+    if not parts[0] or DRIVE.match(name):
+        yield "is an absolute path"
+    if ".." in parts:
+        yield "leaves the output folder (..)"
+    if not encodable(name):
+        yield "is not valid text"
+    if name.endswith(PART):
+        yield "ends in .part, as our files do while they are written"
+    if len(name) > NAME_CHARACTERS_SAFE and (
+        len(name.encode()) > PATH_BYTES_MAX
+        or any(len(part.encode()) > NAME_BYTES_MAX for part in parts)
+    ):
+        yield "is too long"
+    if any(map(WINDOWS_RESERVED.fullmatch, parts)):
+        yield "is a name Windows reserves"
+    if os.name == "nt" and WINDOWS_FORBIDDEN.search(name):
+        yield "holds a character Windows forbids"
 
 
 class Names:
@@ -134,18 +147,25 @@ class Names:
 
         Names are compared without case, as many file systems do.
         """
-        path = PurePosixPath(unicodedata.normalize("NFC", name).casefold())
-        key, folders = str(path), {str(parent) for parent in path.parents}
-        if path.parts[0] in OUR_NAMES:
+        plain = name if name.isascii() else unicodedata.normalize("NFC", name)
+        parts = [part for part in plain.casefold().split("/") if part not in {"", "."}]
+        key = "/".join(parts)
+        if parts[0] in OUR_NAMES:
             return "has the name of a file this pipeline writes"
         if key in self._taken:
             return f"has the same name as image {self._taken[key]}"
         if key in self._folders:
             return f"has the name of the folder of image {self._folders[key]}"
-        for folder in folders & self._taken.keys():
-            return f"would lie in a folder that is image {self._taken[folder]}"
+        new = []  # folders; above one that is known all are known, and none is an image
+        for end in range(len(parts) - 1, 0, -1):
+            folder = "/".join(parts[:end])
+            if folder in self._folders:
+                break
+            if folder in self._taken:
+                return f"would lie in a folder that is image {self._taken[folder]}"
+            new.append(folder)
         self._taken[key] = image_id
-        self._folders |= dict.fromkeys(folders, image_id)
+        self._folders |= dict.fromkeys(new, image_id)
         return ""
 
 

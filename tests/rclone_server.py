@@ -11,11 +11,13 @@ KEYS = "nobody,nothing"  # as the tests' environment has them
 
 
 @contextmanager
-def rclone(folder: Path) -> Iterator[str]:
-    """Yields the endpoint url."""
+def rclone(folder: Path, *more: str) -> Iterator[str]:
+    """Yields the endpoint url; `more` are options of rclone's."""
     command = [Path(sys.executable).with_name("rclone"), "serve", "s3", "--config", "", folder]
     with subprocess.Popen(
-        [*command, "--auth-key", KEYS, "--addr", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True
+        [*command, "--auth-key", KEYS, "--addr", "127.0.0.1:0", *more],
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             yield _address(process)
@@ -28,6 +30,6 @@ def _address(process: "subprocess.Popen[str]") -> str:
     assert process.stderr
     for line in process.stderr:
         said.append(line)
-        if found := re.search(r"http://[\d.]+:\d+", line):
+        if found := re.search(r"https?://[\d.]+:\d+", line):
             return found[0]
     raise RuntimeError("rclone did not start:\n" + "".join(said))

@@ -2,23 +2,27 @@
 
 import base64
 import hashlib
+import ipaddress
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from conftest import Done
+from rclone_server import rclone
 from small_export import image, write_export
 from test_download_many import agrees, ledger, pictures
 
 from animl_pipeline import storage
 from animl_pipeline.errors import InputMissing, ObjectUnavailable, OptionError, StorageRefused
 from animl_pipeline.storage.folder import Folder
+from animl_pipeline.storage.s3 import Bucket
 from animl_pipeline.storage.web import Web
 
 DATA = b"a picture of a fox " * 200
@@ -348,3 +352,80 @@ def test_an_option_of_s3_beside_another_source_is_wrong_usage(
     done = pipeline("download", "--coco-file", "lila.json", "--source", ".", *option)
     assert done.code == 2
     assert option[0] in done.err
+
+
+# Whom to trust
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a certificate of 127.0.0.1 that nobody has signed, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a reserve's own server")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("certificate") / "both.pem"
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, *form)
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[str]:
+    """An S3 server of that certificate with fox.jpg in its bucket `secure`."""
+    folder = tmp_path_factory.mktemp("secure")
+    (folder / "secure").mkdir()
+    (folder / "secure/fox.jpg").write_bytes(DATA)
+    with rclone(folder, "--cert", str(certificate), "--key", str(certificate)) as url:
+        yield url
+
+
+def secure_bucket(url: str) -> Bucket:
+    return Bucket(
+        "secure", endpoint_url=url, profile=None, region=None, sign=True, requester_pays=False,
+        connections=2, timeout_s=5,
+    )  # fmt: skip
+
+
+def test_a_server_nobody_vouches_for_is_refused_at_once(secure: str, no_waiting: None) -> None:
+    with closing(secure_bucket(secure)) as source, pytest.raises(StorageRefused, match="trust"):
+        source.check()
+
+
+def test_a_server_is_trusted_by_the_certificates_aws_s_settings_name_in_both_ways(
+    secure: str, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    with closing(secure_bucket(secure)) as source:
+        source.check()
+        quickly = source.quickly("fox.jpg")
+        assert quickly
+        assert b"".join(quickly.chunks) == DATA
+        with source.open("fox.jpg") as answer:
+            assert b"".join(answer.chunks) == DATA
+
+
+def test_certificates_that_are_not_there_are_a_message(
+    secure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "nowhere.pem")
+    with pytest.raises(OptionError, match=r"nowhere\.pem"):
+        secure_bucket(secure)

@@ -6,13 +6,17 @@ What does not come this way is asked for in the other, which tries again and kno
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from animl_pipeline.storage import Answer
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 # Keys that obstore asks for as they are: it shortens a//b, and spells some characters otherwise.
 PLAIN = re.compile(r"(?!\.{1,2}(/|$))[\w.-]+(/(?!\.{1,2}(/|$))[\w.-]+)*", re.ASCII)
@@ -33,6 +37,7 @@ class Quick:
         trouble_of: Callable[[str], Exception | None],
         requester_pays: bool,
         timeout_s: float,
+        ca_file: str | None,
     ) -> None:
         """Open nothing yet.
 
@@ -50,6 +55,14 @@ class Quick:
             }
 
         silence = timedelta(seconds=timeout_s)
+        client: "ClientConfig" = {
+            "allow_http": base_url.startswith("http://"),
+            "connect_timeout": min(silence, timedelta(seconds=10)),
+            "read_timeout": silence,
+            "timeout": timedelta(hours=6),
+        }
+        if ca_file:
+            client["root_certificate"] = Path(ca_file).read_bytes()
         self._trouble_of = trouble_of
         self._failures: int | None = 0  # None once one came
         self._store = S3Store(
@@ -61,12 +74,7 @@ class Quick:
             request_payer=requester_pays,
             credential_provider=provide if credentials else None,
             retry_config={"max_retries": 0},
-            client_options={
-                "allow_http": base_url.startswith("http://"),
-                "connect_timeout": min(silence, timedelta(seconds=10)),
-                "read_timeout": silence,
-                "timeout": timedelta(hours=6),
-            },
+            client_options=client,
         )
 
     def get(self, key: str) -> Answer | None:

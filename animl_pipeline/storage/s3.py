@@ -77,11 +77,14 @@ class Bucket(Web):
         try:
             self._session = botocore.session.Session(profile=profile)
             base_url, self._region = _address(self._session, name, endpoint_url, region)
+            self._ca_file = self._session.get_config_variable("ca_bundle")
         except (exceptions.BotoCoreError, ValueError) as error:
             if "bucket name" in str(error):
                 raise OptionError(f"{name!r}: {REMEDIES['InvalidBucketName']}") from error
             raise OptionError(f"{error}. Check --profile, --region and --endpoint-url.") from error
-        super().__init__(base_url, connections=connections, timeout_s=timeout_s)
+        super().__init__(
+            base_url, connections=connections, timeout_s=timeout_s, ca_file=self._ca_file
+        )
         self.name = name
         self._endpoint_url = endpoint_url
         self._sign = sign
@@ -116,6 +119,7 @@ class Bucket(Web):
             region=self._region,
             credentials=self._frozen if self._sign else None,
             trouble_of=_final,
+            ca_file=self._ca_file,
             requester_pays=self._requester_pays,
             timeout_s=self.timeout_s,
         )

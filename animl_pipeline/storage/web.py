@@ -3,12 +3,16 @@
 import base64
 import binascii
 import contextlib
+import os
 import re
+import ssl
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import quote, urlsplit
 
+import certifi
 import urllib3
 from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3 import exceptions as broken
@@ -29,8 +33,14 @@ class Web:
 
     redirects = REDIRECTS
 
-    def __init__(self, base_url: str, *, connections: int, timeout_s: float) -> None:
-        """Raise OptionError if the address is none, or holds what must not be written down."""
+    def __init__(
+        self, base_url: str, *, connections: int, timeout_s: float, ca_file: str | None = None
+    ) -> None:
+        """Open nothing yet; `ca_file` has the certificates to trust in the place of the usual.
+
+        Raises:
+            OptionError: the address is none, or holds what must not be written down.
+        """
         parts = urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise OptionError(f"{base_url!r} is no http:// or https:// address.")
@@ -39,7 +49,7 @@ class Web:
         self.patience = Patience()
         self.timeout_s = timeout_s
         self.base_url = base_url.rstrip("/") + "/"
-        self._manager = _manager(base_url, connections, timeout_s)
+        self._manager = _manager(base_url, connections, timeout_s, _trusted(ca_file))
         self._bodies: set[BaseHTTPResponse] = set()
 
     def check(self) -> None:
@@ -158,15 +168,36 @@ def etag_md5(response: BaseHTTPResponse) -> str:
     return etag if MD5_HEX.fullmatch(etag) and not encrypted and not customer else ""
 
 
-def _manager(url: str, connections: int, timeout_s: float) -> urllib3.PoolManager:
+def _trusted(ca_file: str | None) -> ssl.SSLContext:
+    """Return whom to trust: those of a file, or the system's and Mozilla's.
+
+    Raises:
+        OptionError: there is no such file, or it holds no certificates.
+    """
+    ca_file = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or None
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise OptionError(f"The certificates of {ca_file} cannot be read: {error}.") from error
+    if not ca_file:  # some systems' Python knows none
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _manager(
+    url: str, connections: int, timeout_s: float, trusted: ssl.SSLContext
+) -> urllib3.PoolManager:
     """Return the connections, through a proxy where the environment names one for this host."""
-    timeout = Timeout(connect=min(CONNECT_S, timeout_s), read=timeout_s)
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
+    more: Any = {
+        "maxsize": connections,
+        "timeout": Timeout(connect=min(CONNECT_S, timeout_s), read=timeout_s),
+        "ssl_context": trusted,
+    }
     if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
-        proxy = proxy if "://" in proxy else f"http://{proxy}"
-        return urllib3.ProxyManager(proxy, maxsize=connections, timeout=timeout)
-    return urllib3.PoolManager(maxsize=connections, timeout=timeout)
+        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **more)
+    return urllib3.PoolManager(**more)
 
 
 def _chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
