@@ -55,7 +55,7 @@ class Quick:
             }
 
         silence = timedelta(seconds=timeout_s)
-        client: "ClientConfig" = {
+        client: ClientConfig = {
             "allow_http": base_url.startswith("http://"),
             "connect_timeout": min(silence, timedelta(seconds=10)),
             "read_timeout": silence,
