@@ -51,6 +51,8 @@ def main() -> None:
     # torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in ("botocore", "urllib3"):  # they tell of what we tell, with tracebacks
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     app()
 
 

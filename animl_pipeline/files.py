@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,32 @@ def read_json(path: Path, *, written_by: str) -> Any:
         raise InputInvalid(f"{path} cannot be read: {error}.") from error
 
 
+@contextmanager
+def locked(path: Path, taken: str) -> Iterator[None]:
+    """Hold a file, made if it is not there, so that no other process does.
+
+    Where the system or its disk knows no locks, nothing is held.
+
+    Raises:
+        InputInvalid: another process holds it; `taken` says what that means.
+    """
+    with path.open("ab") as file:
+        try:
+            _lock(file.fileno())
+        except BlockingIOError:
+            raise InputInvalid(f"{taken}: wait for it, or stop it, then run this again.") from None
+        except OSError:  # a network disk without locks
+            pass
+        yield
+
+
+def _lock(number: int) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def digest(path: Path, algorithm: str) -> str:
     """Return the hex digest of a file's bytes."""
     with path.open("rb") as file:
@@ -117,7 +144,7 @@ def _reasons(name: str) -> Iterator[str]:
         yield "leaves the output folder (..)"
     if not encodable(name):
         yield "is not valid text"
-    if name.endswith(PART):
+    if any(part.casefold().endswith(PART) for part in parts):
         yield "ends in .part, as our files do while they are written"
     if len(name) > NAME_CHARACTERS_SAFE and (
         len(name.encode()) > PATH_BYTES_MAX

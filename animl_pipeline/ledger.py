@@ -1,15 +1,17 @@
 """What `download` knows of every picture: the rows of download.csv, and the journal of a run."""
 
 import contextlib
-from collections.abc import Iterator
+import csv
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from animl_pipeline import artifacts, files, storage
+from animl_pipeline.errors import ObjectUnavailable
 
 HELD = ("present", "downloaded")
 STATES = (*HELD, "missing", "denied", "corrupt", "unsafe", "failed")
-SEPARATOR = "\t"
 
 
 class Row(NamedTuple):
@@ -29,11 +31,13 @@ class Row(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What an earlier run knew of a file.
+    """What an earlier run knew of a file, and of which picture it is.
 
     `mtime_ns` is the time of change of the file, or the latest it can have if not `exact`.
     """
 
+    image_id: str
+    key: str
     state: str
     size_bytes: int
     md5: str
@@ -48,18 +52,37 @@ class Journal:
         # Unbuffered: a line is one write, so threads do not mix and a crash cuts but the last.
         self._file = path.open("ab", buffering=0)
 
-    def note(self, file_name: str, got: storage.Fetched) -> None:
+    def note(self, row: Row, got: storage.Fetched) -> None:
         """Keep that these bytes are about to be in place."""
-        values = ("downloaded", str(got.size_bytes), got.md5, str(got.mtime_ns), file_name)
-        self._file.write((SEPARATOR.join(values) + "\n").encode())
+        line = [row.file_name, row.image_id, row.key, got.size_bytes, got.md5, got.mtime_ns]
+        self._file.write((json.dumps(line) + "\n").encode())
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
+def write(folder: Path, rows: Iterable[Row]) -> None:
+    """Write download.csv, whole or not at all."""
+    with (
+        files.whole(folder / artifacts.LEDGER.name) as part,
+        part.open("w", encoding="utf-8", newline="") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        # A lone carriage return ends a line for whoever reads.
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        table.writerow(artifacts.LEDGER.columns)
+        for row in rows:
+            returns = any("\r" in str(cell) for cell in row)
+            (quoted if returns else table).writerow(row)
+
+
 def held(journal_path: Path, folder: Path) -> dict[str, Held]:
-    """Return, by file name, what the last ledger and the journal of an interrupted run know."""
+    """Return, by file name, what the last ledger and the journal of an interrupted run know.
+
+    Raises:
+        InputInvalid: download.csv is not the table that was written.
+    """
     path = folder / artifacts.LEDGER.name
     known = dict(_in_ledger(path)) if path.exists() else {}
     return known | dict(_in_journal(journal_path))
@@ -69,9 +92,10 @@ def _in_ledger(path: Path) -> Iterator[tuple[str, Held]]:
     mtime_ns = path.stat().st_mtime_ns
     table = artifacts.read(artifacts.LEDGER, path)
     table = table[table["state"].isin(HELD)]
-    columns = (table[name] for name in ("file_name", "bytes", "md5"))
-    for name, size, md5 in zip(*columns, strict=True):
-        yield name, Held("present", int(size), md5, mtime_ns, exact=False)
+    columns = (table[name] for name in ("file_name", "image_id", "key", "bytes", "md5"))
+    for name, image_id, key, size, md5 in zip(*columns, strict=True):
+        with contextlib.suppress(ValueError):  # edited; its picture is looked at anew
+            yield name, Held(image_id, key, "present", int(size), md5, mtime_ns, exact=False)
 
 
 def _in_journal(path: Path) -> Iterator[tuple[str, Held]]:
@@ -79,10 +103,10 @@ def _in_journal(path: Path) -> Iterator[tuple[str, Held]]:
     whole_lines = data[: data.rfind(b"\n") + 1]
     if whole_lines != data:  # the line a crash cut off
         path.write_bytes(whole_lines)
-    for line in whole_lines.decode(errors="replace").split("\n")[:-1]:
-        with contextlib.suppress(ValueError):  # not a line of ours; its picture is looked at anew
-            state, size, md5, mtime_ns, name = line.split(SEPARATOR, 4)
-            yield name, Held(state, int(size), md5, int(mtime_ns), exact=True)
+    for line in whole_lines.split(b"\n")[:-1]:
+        with contextlib.suppress(ValueError, TypeError):  # cut off by a full disk
+            name, image_id, key, size, md5, mtime_ns = json.loads(line)
+            yield name, Held(image_id, key, "downloaded", size, md5, mtime_ns, exact=True)
 
 
 def at_first_sight(row: Row, target: Path, known: Held | None, id_md5: str) -> Row | None:
@@ -94,12 +118,12 @@ def at_first_sight(row: Row, target: Path, known: Held | None, id_md5: str) -> R
         return None
     try:
         stat = target.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # not there, or what is there is for `after_reading` to look at
         return None
     late, early = stat.st_mtime_ns > known.mtime_ns, stat.st_mtime_ns < known.mtime_ns
     if stat.st_size != known.size_bytes or late or (known.exact and early):
         return None
-    return _here(row, known.state, known.size_bytes, known.md5, id_md5, known)
+    return _here(row, known.state, known.size_bytes, known.md5, id_md5)
 
 
 def after_reading(
@@ -115,14 +139,18 @@ def after_reading(
     except (FileNotFoundError, NotADirectoryError):
         return None
     md5, wanted = files.digest(target, "md5"), known.md5 if known else id_md5
-    if md5 != wanted and not storage.matches(
-        source, row.key, size_bytes=size, md5=md5, by_size=not wanted
-    ):
-        return None
-    return _here(row, known.state if known else "present", size, md5, id_md5, known)
+    if md5 != wanted:
+        try:
+            same = storage.matches(source, row.key, size_bytes=size, md5=md5, by_size=not wanted)
+        except ObjectUnavailable as error:
+            if error.state != "failed":
+                raise
+            return None  # some servers answer no HEAD: fetching will tell
+        if not same:
+            return None
+    return _here(row, known.state if known else "present", size, md5, id_md5)
 
 
-def _here(row: Row, state: str, size: int, md5: str, id_md5: str, known: Held | None) -> Row:
-    differs = known and id_md5 and known.md5 != id_md5
-    reason = storage.NOTE_OTHER_MD5 if differs else ""
+def _here(row: Row, state: str, size: int, md5: str, id_md5: str) -> Row:
+    reason = storage.NOTE_OTHER_MD5 if id_md5 and md5 != id_md5 else ""
     return row._replace(state=state, bytes=size, md5=md5, reason=reason)

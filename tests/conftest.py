@@ -1,17 +1,20 @@
 """What every test gets: no AWS of the real world, a folder of its own, a served small world."""
 
 import contextlib
+import hashlib
 import io
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from flaky_proxy import flaky_proxy
 from hypothesis import settings
 from s3_server import forget_aws, serve
+from shop import Done, Shop
+from small_export import image, put, write_export
 from world import BUCKET, World, make_world
 
 from animl_pipeline import cli, storage
@@ -24,15 +27,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # HYPOTHESIS_PROFILE=default, which draws new ones.
 settings.register_profile("same", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended and what it said."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -122,3 +116,16 @@ def in_trained(here: Path, trained: Path) -> Path:
     """The current folder: a copy of crops, dataset and run."""
     shutil.copytree(trained, here, symlinks=True, dirs_exist_ok=True)
     return here
+
+
+@pytest.fixture
+def shop(
+    endpoint: str, pipeline: Callable[..., Done], here: Path, no_waiting: None
+) -> Iterator[Shop]:
+    images, datas = zip(*(image(number) for number in range(1, 5)), strict=True)
+    bucket = f"shop-{hashlib.md5(str(here).encode()).hexdigest()[:12]}"
+    put(endpoint, bucket, {r["serving_bucket_key"]: d for r, d in zip(images, datas, strict=True)})
+    export = write_export(here / "export.json", list(images))
+    data = {r["file_name"]: d for r, d in zip(images, datas, strict=True)}
+    with flaky_proxy(endpoint) as proxy:
+        yield Shop(proxy, endpoint, bucket, list(images), data, export, pipeline)

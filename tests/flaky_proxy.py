@@ -20,6 +20,7 @@ ERRORS = {
     "denied": (403, "AccessDenied"),
     "expired": (400, "ExpiredToken"),
     "broken": (500, "InternalError"),
+    "signature": (403, "SignatureDoesNotMatch"),
     "elsewhere": (400, "AuthorizationHeaderMalformed"),
 }
 PASSING = ("busy", "throttled", "broken", "reset", "short", "cut", "altered", "stall", "page")

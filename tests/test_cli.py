@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from conftest import Done
 from PIL import Image
+from shop import Done
 from small_dataset import make_dataset
 
 from animl_pipeline import artifacts, stages

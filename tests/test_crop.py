@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Done
 from PIL import Image, ImageChops, ImageFile, ImageOps, ImageStat
+from shop import Done
 from small_export import put, write_export
 from world import World
 

@@ -1,4 +1,3 @@
-import csv
 import hashlib
 import json
 import os
@@ -8,14 +7,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Done
-from flaky_proxy import Proxy, flaky_proxy
+from shop import Pipeline, Shop, ledger
 from small_export import image, put, put_in_parts, request, write_export
 from world import BUCKET, World
 
@@ -25,43 +21,6 @@ FIXTURES = Path(__file__).parents[2] / "shared/fixtures/animl"
 needs_fixtures = pytest.mark.skipif(
     not FIXTURES.exists(), reason=f"{FIXTURES} is not there: no fixture of the Animl formats"
 )
-Pipeline = Callable[..., Done]
-
-
-@dataclass(frozen=True)
-class Shop:
-    """Images 1 to 4 in a bucket of their own behind a proxy, and the export of them."""
-
-    proxy: Proxy
-    endpoint: str
-    bucket: str
-    images: list[dict[str, Any]]
-    data: dict[str, bytes]  # by file name
-    export: Path
-    pipeline: Pipeline
-
-    def download(self, *more: object) -> Done:
-        where = ("--bucket", self.bucket, "--endpoint-url", self.proxy.url)
-        return self.pipeline("download", "--coco-file", self.export, *where, *more)
-
-    def states(self) -> list[str]:
-        return [row["state"] for row in ledger()]
-
-
-@pytest.fixture
-def shop(endpoint: str, pipeline: Pipeline, here: Path, no_waiting: None) -> Iterator[Shop]:
-    images, datas = zip(*(image(number) for number in range(1, 5)), strict=True)
-    bucket = f"shop-{hashlib.md5(str(here).encode()).hexdigest()[:12]}"
-    put(endpoint, bucket, {r["serving_bucket_key"]: d for r, d in zip(images, datas, strict=True)})
-    export = write_export(here / "export.json", list(images))
-    data = {r["file_name"]: d for r, d in zip(images, datas, strict=True)}
-    with flaky_proxy(endpoint) as proxy:
-        yield Shop(proxy, endpoint, bucket, list(images), data, export, pipeline)
-
-
-def ledger(folder: str = "images") -> list[dict[str, str]]:
-    with Path(folder, "download.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
@@ -237,8 +196,8 @@ def interrupted(shop: Shop) -> None:
     lines = []
     for row in ledger():
         mtime_ns = Path("images", row["file_name"]).stat().st_mtime_ns
-        values = ("downloaded", row["bytes"], row["md5"], str(mtime_ns), row["file_name"])
-        lines.append("\t".join(values))
+        of_it = (row["file_name"], row["image_id"], row["key"])
+        lines.append(json.dumps([*of_it, int(row["bytes"]), row["md5"], mtime_ns]))
     journal = Path("images/.download.unfinished")
     journal.write_text("\n".join(lines) + "\n", encoding="utf-8")
     Path("images/download.csv").unlink()

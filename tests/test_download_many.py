@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Done
 from flaky_proxy import PASSING, Proxy, flaky_proxy
 from killable import runner
 from rclone_server import rclone
+from shop import Done
 from small_export import image, write_export
 
 OBJECTS = int(os.environ.get("DOWNLOAD_TEST_OBJECTS", "900"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Done
+from shop import Done
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_dataset import TINY, make_dataset
 

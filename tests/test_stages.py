@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Done
+from shop import Done
 from small_dataset import TINY, make_dataset
 
 from animl_pipeline import artifacts, classifier, stages

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import Done
 from safetensors import safe_open
 from safetensors.torch import load_file
+from shop import Done
 from small_dataset import TINY, make_dataset
 
 from animl_pipeline import artifacts, stages

@@ -48,7 +48,7 @@ class Counts:
     @property
     def too_many_failed(self) -> bool:
         """More items failed than the stage's `--tolerate` allows."""
-        return self.failed > self.tolerate * self.total
+        return self.failed > round(self.tolerate * self.total, 6)  # 0.29 of 100 is 29
 
 
 class StageOptions(Protocol):
@@ -111,17 +111,17 @@ def perform(name: str, options: StageOptions) -> Counts:
     start = time.monotonic()
     with _unfinished(folder, name) as record:
         counts = load(name).run(options)
-    files.write_json(
-        record,
-        {
-            "stage": name,
-            "version": version("animl-pipeline"),
-            "options": record_of(options),
-            "counts": counts.items,
-            "seconds": round(time.monotonic() - start, 3),
-            "inputs": digests,
-        },
-    )
+        files.write_json(
+            record,
+            {
+                "stage": name,
+                "version": version("animl-pipeline"),
+                "options": record_of(options),
+                "counts": counts.items,
+                "seconds": round(time.monotonic() - start, 3),
+                "inputs": digests,
+            },
+        )
     journal(folder, name).unlink()
     return counts
 
@@ -136,17 +136,16 @@ def _unfinished(folder: Path, name: str) -> Iterator[Path]:
     unfinished, record = journal(folder, name), folder / f"{name}.json"
     was_unfinished = unfinished.exists()
     before = record.read_text(encoding="utf-8") if record.exists() else None
-    if not was_unfinished:  # else its time says up to when it knew
-        unfinished.touch()
-    record.unlink(missing_ok=True)
-    try:
-        yield record
-    except (OptionError, InputMissing, InputInvalid, WeightsMissing):
-        if not was_unfinished:
-            unfinished.unlink()
-            if before is not None:
-                files.write_text(record, before)
-        raise
+    with files.locked(unfinished, f"Another `pipeline {name}` is at work in {folder}"):
+        record.unlink(missing_ok=True)
+        try:
+            yield record
+        except (OptionError, InputMissing, InputInvalid, WeightsMissing):
+            if not was_unfinished:
+                unfinished.unlink()
+                if before is not None:
+                    files.write_text(record, before)
+            raise
 
 
 def _refuse_out_of_limits(options: StageOptions) -> None:

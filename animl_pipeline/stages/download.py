@@ -9,6 +9,8 @@ Writes  images/<file_name>   the pictures
 
 import contextlib
 import dataclasses
+import functools
+import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from animl_pipeline import artifacts, fetching, files, storage, workers
+from animl_pipeline import artifacts, fetching, files, ledger, storage, workers
 from animl_pipeline.errors import ObjectUnavailable, OptionError
 from animl_pipeline.formats import coco
 from animl_pipeline.ledger import HELD, STATES, Row
@@ -29,6 +31,8 @@ ARCHIVE_BUCKET = (
     "animl-images-archive-prod"  # where exports of before September 2023 have their keys
 )
 SAMPLE = 50
+OF_ANIML = ("serving_bucket_key", "original_relative_path")  # fields of the key
+ID_MD5 = re.compile(r"(.*:)?([0-9a-f]{32})")
 NOT_REACHED = "not reached: the run was stopped"
 
 
@@ -78,33 +82,33 @@ class Options:
 def run(options: Options) -> Counts:
     """Fetch what is not there yet, and account for every image of the export."""
     images, problems, key_field = coco.read_images(options.coco_file, key_field=options.key_field)
-    source = _open(options, key_field)
-    with contextlib.closing(source):
-        rows = [_row(image, options.key_prefix, key_field) for image in images]
-        del images
+    rows = [_row(image, options.key_prefix, key_field) for image in images]
+    rows += [Row("", name, "", "failed", reason=why) for name, _, why in problems]
+    del images
+    with contextlib.closing(_open(options, key_field)) as source:
         if options.dry_run:
             return _preview(rows, source, options)
+        folder, log = options.output_dir, journal(options.output_dir, "download")
+        md5_of = functools.partial(_md5_of, bare=key_field in OF_ANIML)
+        todo = fetching.look(rows, folder=folder, journal=log, md5_of=md5_of)
+        if todo:
+            source.check()
         _copy_export(options)
-        ledger = rows + [Row("", name, "", "failed", reason=why) for name, _, why in problems]
         try:
-            fetching.account_for(
-                ledger,
-                source,
-                folder=options.output_dir,
-                journal=journal(options.output_dir, "download"),
+            fetching.fetch(
+                todo, rows, source, folder=folder, journal=log, md5_of=md5_of,
                 at_a_time=options.workers,
-            )
+            )  # fmt: skip
         except BaseException:
             # Stopped, or the source is gone: what was got stays, and the rest is said to be open.
-            stopped = [
-                row if row.state else row._replace(state="failed", reason=NOT_REACHED)
-                for row in ledger
-            ]
+            for number, row, _ in todo:
+                if not rows[number].state:
+                    rows[number] = row._replace(state="failed", reason=NOT_REACHED)
             with contextlib.suppress(OSError):  # a full disk has no room for the ledger either
-                _write(stopped, options)
+                ledger.write(options.output_dir, rows)
             raise
-    _write(ledger, options)
-    return _counted(ledger, options)
+    ledger.write(options.output_dir, rows)
+    return _counted(rows, options)
 
 
 def _row(image: coco.Image, key_prefix: str, key_field: str) -> Row:
@@ -117,10 +121,21 @@ def _row(image: coco.Image, key_prefix: str, key_field: str) -> Row:
     return row
 
 
+def _md5_of(row: Row, *, bare: bool) -> str:
+    """Return the md5 of the picture that an Animl id holds, else "".
+
+    Early ids of Animl are the md5 alone (`bare`); elsewhere such an id may be anything.
+    """
+    found = ID_MD5.fullmatch(row.image_id)
+    return found[2] if found and (found[1] or bare) else ""
+
+
 def _open(options: Options, key_field: str) -> Source:
     connections, timeout_s = options.workers, options.timeout
     if options.source is not None:
         _refuse_options_of_s3(options)
+        if not options.source.strip():
+            raise OptionError("--source is empty: give an http(s):// address or a folder.")
         if "://" in options.source:
             from animl_pipeline.storage.web import Web
 
@@ -173,41 +188,38 @@ def _preview(rows: list[Row], source: Source, options: Options) -> Counts:
     absent = [row for row in wanted if not (options.output_dir / row.file_name).exists()]
     sample = absent[:: max(1, len(absent) // SAMPLE)][:SAMPLE]
 
-    def size(row: Row) -> int | None:
-        with contextlib.suppress(ObjectUnavailable):
+    def size(row: Row) -> int | str:
+        try:
             return storage.size_bytes(source, row.key)
-        return None
+        except ObjectUnavailable as error:
+            return f"{error.state}, {error}"
 
-    asked = workers.map_threads(size, sample, workers=options.workers, abort=source.close)
-    sizes = [found for found in asked if found is not None]
-    megabytes = sum(sizes) / max(1, len(sizes)) * len(absent) / 1e6
-    items = {"images": len(rows), "to fetch": len(absent), "unsafe": len(rows) - len(wanted)}
-    return Counts(
-        items=items,
-        summary=f"dry run: {len(rows):,} images, {len(absent):,} to fetch, about "
-        f"{megabytes:,.0f} MB by the sizes of {len(sizes)} of a sample of {len(sample)}; at "
-        f"{options.rate:g} MB/s that takes {tqdm.format_interval(megabytes / options.rate)}",
-    )
-
-
-def _write(ledger: list[Row], options: Options) -> None:
-    import pandas as pd
-
-    table = pd.DataFrame(ledger, columns=list(artifacts.LEDGER.columns))
-    artifacts.write(artifacts.LEDGER, options.output_dir / artifacts.LEDGER.name, table)
+    asked = list(workers.map_threads(size, sample, workers=options.workers, abort=source.close))
+    sizes = [found for found in asked if isinstance(found, int)]
+    reasons = [found for found in asked if isinstance(found, str)]
+    amount = f"of unknown size: {reasons[0]}" if reasons else "nothing"
+    if sizes:
+        megabytes = sum(sizes) / len(sizes) * len(absent) / 1e6
+        amount = (
+            f"about {megabytes:,.0f} MB by the sizes of {len(sizes)} of a sample of {len(sample)}; "
+            f"at {options.rate:g} MB/s that takes {tqdm.format_interval(megabytes / options.rate)}"
+        )
+    items = {"images": len(rows), "to fetch": len(absent), "unusable": len(rows) - len(wanted)}
+    words = f"{len(rows):,} images, {len(rows) - len(wanted):,} of them unsafe or without a key"
+    return Counts(items=items, summary=f"dry run: {words}; {len(absent):,} to fetch, {amount}")
 
 
-def _counted(ledger: list[Row], options: Options) -> Counts:
-    states = Counter(row.state for row in ledger)
+def _counted(rows: list[Row], options: Options) -> Counts:
+    states = Counter(row.state for row in rows)
     failed = sum(count for state, count in states.items() if state not in HELD)
     words = [f"{states[state]:,} {state}" for state in STATES if states[state]]
-    notes = sum(row.state in HELD and bool(row.reason) for row in ledger)
+    notes = sum(row.state in HELD and bool(row.reason) for row in rows)
     return Counts(
         items={state: states[state] for state in STATES},
-        summary=f"{len(ledger):,} images: {', '.join(words)}"
+        summary=f"{len(rows):,} images: {', '.join(words)}"
         + (f"; {notes:,} with a note" if notes else "")
         + f" -> {options.output_dir / artifacts.LEDGER.name}",
         failed=failed,
-        total=len(ledger),
+        total=len(rows),
         tolerate=options.tolerate,
     )

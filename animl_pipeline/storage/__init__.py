@@ -8,6 +8,7 @@ import hashlib
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -183,18 +184,18 @@ def size_bytes(source: Source, key: str) -> int:
 
 def _patiently(patience: Patience, ask: Callable[[], Result]) -> Result:
     """Return what is asked for, asking again as long as that makes sense."""
-    tries = 0
+    tries: Counter[str] = Counter()  # by what it would end as
     while True:
         try:
             return ask()
         except Again as trouble:
-            if trouble.reached:
-                tries += 1
-            else:
+            tries[trouble.state] += trouble.reached
+            if not trouble.reached:
                 patience.out(trouble)
-            if tries == (TRIES_OF_A_BODY if trouble.state == "corrupt" else TRIES):
+            most = TRIES_OF_A_BODY if trouble.state == "corrupt" else TRIES
+            if tries[trouble.state] >= most:
                 raise ObjectUnavailable(trouble.state, str(trouble)) from trouble
-            patience.wait(tries, trouble.wait_s)
+            patience.wait(tries.total(), trouble.wait_s)
 
 
 def _keep(

@@ -21,7 +21,8 @@ class Folder:
     def check(self) -> None:
         """Raise InputMissing if there is no such folder."""
         if not self.root.is_dir():
-            raise InputMissing(f"There is no folder {self.root}: check --source.")
+            # Not named here: with an @ in it, it may be an address with a password.
+            raise InputMissing("The folder of --source is not there: check it.")
 
     def quickly(self, key: str) -> Answer | None:  # noqa: ARG002 - a bucket has a quicker way
         """Return None: there is one way to a file."""

@@ -4,6 +4,7 @@ botocore, the half of boto3 below its resources, finds the credentials, the regi
 of the bucket, and signs. The requests are sent as to any web address, and first by a quicker way.
 """
 
+import io
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,21 +12,27 @@ from urllib.parse import urlsplit
 import botocore.session
 from botocore import UNSIGNED, exceptions
 from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.config import Config
-from urllib3 import BaseHTTPResponse
+from urllib3 import BaseHTTPResponse, HTTPResponse
 
 from animl_pipeline.errors import ObjectUnavailable, OptionError, StorageRefused
-from animl_pipeline.storage import Again, Answer
-from animl_pipeline.storage.quick import Quick
-from animl_pipeline.storage.web import Web, etag_md5, trouble_of
+from animl_pipeline.storage import Again, Answer, quick
+from animl_pipeline.storage.web import Web, etag_md5, refuse_secrets, trouble_of
 
 ANY_KEY = "key"
 KEY_BYTES_MAX = 1024  # of S3 (Amazon S3 User Guide, Naming objects)
 MISSING = {"NoSuchKey", "NoSuchVersion", "NotFound"}
 DENIED = {"AccessDenied", "Forbidden", "AllAccessDisabled", "InvalidObjectState"}
 HTTP_CODES = {404: "NotFound", 403: "Forbidden"}
-BUSY = {"RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded", "InternalError"}
+BUSY = {
+    "RequestTimeout",
+    "SlowDown",
+    "Throttling",
+    "RequestLimitExceeded",
+    "InternalError",
+    "TemporaryRedirect",
+}
 # Trouble with one object once another was had: a server and we may spell its key in two ways.
 OF_ONE_KEY = {"SignatureDoesNotMatch"}
 REMEDIES = {
@@ -41,15 +48,7 @@ REMEDIES = {
     "PermanentRedirect": "The bucket is in another region: check --region.",
     "RequestTimeTooSkewed": "The clock of this computer is wrong: set it.",
 }
-NO_CREDENTIALS = (
-    exceptions.NoCredentialsError,
-    exceptions.PartialCredentialsError,
-    exceptions.CredentialRetrievalError,
-    exceptions.TokenRetrievalError,
-    exceptions.SSOError,
-    exceptions.ClientError,  # of a role that may not be taken
-    exceptions.ConnectionError,  # no way to where the credentials come from
-)
+NO_WAY_TO_CREDENTIALS = (exceptions.ConnectionError, exceptions.HTTPClientError)
 
 
 class Bucket(Web):
@@ -74,17 +73,17 @@ class Bucket(Web):
         Raises:
             OptionError: the bucket, the profile, the region or the endpoint is no such thing.
         """
+        if endpoint_url is not None:
+            refuse_secrets(endpoint_url)
         try:
             self._session = botocore.session.Session(profile=profile)
             base_url, self._region = _address(self._session, name, endpoint_url, region)
-            self._ca_file = self._session.get_config_variable("ca_bundle")
+            ca_file = self._session.get_config_variable("ca_bundle")
         except (exceptions.BotoCoreError, ValueError) as error:
             if "bucket name" in str(error):
                 raise OptionError(f"{name!r}: {REMEDIES['InvalidBucketName']}") from error
             raise OptionError(f"{error}. Check --profile, --region and --endpoint-url.") from error
-        super().__init__(
-            base_url, connections=connections, timeout_s=timeout_s, ca_file=self._ca_file
-        )
+        super().__init__(base_url, connections=connections, timeout_s=timeout_s, ca_file=ca_file)
         self.name = name
         self._endpoint_url = endpoint_url
         self._sign = sign
@@ -92,7 +91,7 @@ class Bucket(Web):
         self._extra = {"x-amz-request-payer": "requester"} if requester_pays else {}
         self._credentials: Any = None
         self._served = False
-        self._quick: Quick | None = None
+        self._quick: quick.Quick | None = None
 
     def check(self) -> None:
         """Find the credentials and the region of the bucket.
@@ -114,19 +113,21 @@ class Bucket(Web):
         if self._endpoint_url is None and re.fullmatch(r"[a-z0-9-]+", region):
             address = _address(self._session, self.name, None, region)
             self.base_url, self._region = address
-        self._quick = Quick(
+        self._quick = quick.open_quick(
             self.base_url,
             region=self._region,
             credentials=self._frozen if self._sign else None,
             trouble_of=_final,
-            ca_file=self._ca_file,
             requester_pays=self._requester_pays,
             timeout_s=self.timeout_s,
+            ca_file=self.ca_file,
         )
 
     def quickly(self, key: str) -> Answer | None:
         """Return an object if it comes by the quicker way."""
-        return self._quick.get(key) if self._quick else None
+        answer = self._quick.get(key) if self._quick else None
+        self._served = self._served or answer is not None
+        return answer
 
     def _headers(self, method: str, url: str) -> dict[str, str]:
         headers = super()._headers(method, url) | self._extra
@@ -144,7 +145,9 @@ class Bucket(Web):
             if self._credentials is None:
                 raise exceptions.NoCredentialsError
             return self._credentials.get_frozen_credentials()
-        except NO_CREDENTIALS as error:
+        except NO_WAY_TO_CREDENTIALS as error:
+            raise Again(f"no way to the credentials: {error}", reached=False) from error
+        except (exceptions.BotoCoreError, exceptions.ClientError, ValueError) as error:
             raise StorageRefused(
                 f"No AWS credentials: {error}. Set --profile, log in (aws sso login, aws-vault), "
                 "or use --no-sign-request for a public bucket."
@@ -198,18 +201,27 @@ def _address(
 ) -> tuple[str, str]:
     """Return the address below which a bucket's keys are, and the region to sign for.
 
-    botocore knows the rules (a host per bucket or a path, partitions, access points, the
-    environment's settings): they are read from the address it gives a key. Nothing is asked.
+    botocore knows the rules (a host per bucket or a path, partitions, access points, the settings
+    of the environment and the profile): they are read from a request that is held back.
     """
+    set_style = session.get_scoped_config().get("s3", {}).get("addressing_style")
     # An endpoint of one's own rarely has a host name per bucket.
-    style = {"addressing_style": "path" if endpoint_url else "auto"}
+    style = {} if set_style else {"addressing_style": "path" if endpoint_url else "auto"}
     config = Config(signature_version=UNSIGNED, s3=style)
     client = session.create_client(
         "s3", region_name=region, endpoint_url=endpoint_url, config=config
     )
-    given = client.generate_presigned_url("get_object", Params={"Bucket": name, "Key": ANY_KEY})
+    urls: list[str] = []
+
+    def hold_back(request: Any, **_: Any) -> AWSResponse:
+        urls.append(request.url)
+        nothing = HTTPResponse(io.BytesIO(), preload_content=False)
+        return AWSResponse(request.url, 200, {}, nothing)
+
+    client.meta.events.register("before-send.s3.HeadObject", hold_back)
+    client.head_object(Bucket=name, Key=ANY_KEY)
     client.close()
-    url = urlsplit(given)
+    url = urlsplit(urls[0])
     base_url = f"{url.scheme}://{url.netloc}{url.path}".removesuffix(ANY_KEY)
     named = client.meta.region_name
     return base_url, named if named and named != "aws-global" else "us-east-1"

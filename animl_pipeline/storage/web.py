@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import certifi
 import urllib3
@@ -22,9 +22,10 @@ from animl_pipeline.storage import CHUNK_BYTES, Again, Answer, Patience
 
 CONNECT_S = 10.0
 REDIRECTS = 5
+COMPRESSED = {"gzip", "x-gzip", "deflate", "br", "zstd"}
 ERROR_BYTES = 1 << 16  # of an error's body, which is a few lines; the rest is not read
 MD5_HEX = re.compile(r"[0-9a-f]{32}")
-MISSING, DENIED, BUSY = {404, 410}, {401, 403, 407}, {408, 425, 429}
+MISSING, DENIED, BUSY = {404, 410}, {401, 403}, {408, 425, 429}
 NEVER_THERE = (broken.NewConnectionError, broken.ConnectTimeoutError, broken.ProxyError)
 
 
@@ -41,15 +42,12 @@ class Web:
         Raises:
             OptionError: the address is none, or holds what must not be written down.
         """
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise OptionError(f"{base_url!r} is no http:// or https:// address.")
-        if parts.query or parts.fragment or "@" in parts.netloc:
-            raise OptionError("An address with a password, a query or a token in it is refused.")
+        refuse_secrets(base_url)
         self.patience = Patience()
         self.timeout_s = timeout_s
         self.base_url = base_url.rstrip("/") + "/"
-        self._manager = _manager(base_url, connections, timeout_s, _trusted(ca_file))
+        self.ca_file = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or None
+        self._manager = _manager(base_url, connections, timeout_s, _trusted(self.ca_file))
         self._bodies: set[BaseHTTPResponse] = set()
 
     def check(self) -> None:
@@ -112,9 +110,19 @@ class Web:
                 redirect=self.redirects > 0, retries=retries,
             )  # fmt: skip
         except (broken.HTTPError, OSError) as error:
-            raise _sorted_out(error) from error
+            raise self._lost(error) from error
         self.patience.reached()
         return response
+
+    def _lost(self, error: Exception) -> Exception:
+        """Return what a request without an answer means."""
+        trouble = _sorted_out(error)
+        pool = getattr(error, "pool", None)
+        elsewhere = getattr(pool, "host", None) not in {None, urlsplit(self.base_url).hostname}
+        if isinstance(trouble, Again) and elsewhere and not self._manager.proxy:
+            trouble.reached = True  # it led to a host that is not there: one picture's trouble
+            self.patience.reached()
+        return trouble
 
     def _headers(self, method: str, url: str) -> dict[str, str]:  # noqa: ARG002 - S3 signs them
         return {"Accept-Encoding": "identity"}
@@ -123,6 +131,9 @@ class Web:
         md5 = self._md5(response)
         if not md5 and response.headers.get("Content-Type", "").startswith("text/html"):
             raise Again("a web page came in the place of the picture", state="corrupt")
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if not md5 and encoding in COMPRESSED:
+            raise Again(f"the picture came compressed ({encoding})", state="corrupt")
         length = response.headers.get("Content-Length", "")
         return Answer(int(length) if length.isdecimal() else None, md5)
 
@@ -147,6 +158,10 @@ class Web:
 def trouble_of(response: BaseHTTPResponse, word: str) -> Exception:
     """Return what an answer other than 200 means by HTTP; `word` is what else it says."""
     status = response.status
+    if status == 407:
+        return StorageRefused(
+            "The proxy of the environment wants a name and a password: http://name:password@proxy."
+        )
     if status in MISSING:
         return ObjectUnavailable("missing", "no such file at the address")
     if status in DENIED:
@@ -174,7 +189,6 @@ def _trusted(ca_file: str | None) -> ssl.SSLContext:
     Raises:
         OptionError: there is no such file, or it holds no certificates.
     """
-    ca_file = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or None
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
@@ -188,16 +202,46 @@ def _manager(
     url: str, connections: int, timeout_s: float, trusted: ssl.SSLContext
 ) -> urllib3.PoolManager:
     """Return the connections, through a proxy where the environment names one for this host."""
-    parts = urlsplit(url)
-    proxy = urllib.request.getproxies().get(parts.scheme)
+    parts, proxies = urlsplit(url), urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
     more: Any = {
         "maxsize": connections,
         "timeout": Timeout(connect=min(CONNECT_S, timeout_s), read=timeout_s),
         "ssl_context": trusted,
     }
-    if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
-        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **more)
-    return urllib3.PoolManager(**more)
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+        return urllib3.PoolManager(**more)
+    at = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(at.auth)) if at.auth else {}
+    try:
+        return urllib3.ProxyManager(at._replace(auth=None).url, proxy_headers=headers, **more)
+    except ValueError as error:
+        raise OptionError(
+            f"The proxy of the environment ({parts.scheme}_proxy) is of a kind that cannot be used "
+            f"here: give an http:// one, or except the host with no_proxy."
+        ) from error
+
+
+def refuse_secrets(url: str) -> None:
+    """Raise OptionError if an address is none, or holds what must not be written down.
+
+    The address is not in the message: what it holds may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+        secret = bool(parts.query or parts.fragment or ";" in url or "@" in url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port or a host that cannot be
+        secret, good = False, None
+    if secret:
+        raise OptionError(
+            "An address with a password, a query or a token in it is refused: credentials come "
+            "from the AWS chain alone (--profile, environment, SSO)."
+        )
+    if not good:
+        raise OptionError(
+            "That is no http:// or https:// address: check --source and --endpoint-url."
+        )
 
 
 def _chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
@@ -213,7 +257,10 @@ def _sorted_out(error: Exception) -> Exception:
     if isinstance(error, broken.MaxRetryError) and error.reason:
         error = error.reason
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return StorageRefused(f"The server's certificate is not to be trusted: {error}.")
+        return StorageRefused(
+            f"The server's certificate is not to be trusted: {error}. If it is your own, name the "
+            "file of its authority in AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE."
+        )
     if isinstance(error, broken.LocationValueError | broken.ResponseError):
         return ObjectUnavailable("failed", f"a redirection that leads nowhere: {error}")
     said = re.sub(r"^[^:]*\([^)]*\): ", "", " ".join(str(error).split()))  # without the pool's repr
