@@ -21,10 +21,12 @@ README = ROOT / "README.md"
 # A module imports only from levels below its own. A new module goes as low as it can.
 LEVELS = (
     {"", "errors"},
-    {"audit", "boxes", "devices", "files", "formats", "formats.sequences", "formats.json_file",
-     "metrics", "partition", "plots", "workers"},
-    {"artifacts", "classifier", "formats.coco_box", "images", "labels", "storage"},
-    {"extremes", "formats.coco", "formats.megadetector", "labelling", "learning", "report"},
+    {"audit", "balance", "boxes", "devices", "files", "formats", "formats.json_file",
+     "formats.sequences", "metrics", "plots", "workers"},
+    {"artifacts", "classifier", "formats.coco_box", "images", "labels", "local_search",
+     "relaxation", "storage"},
+    {"extremes", "formats.coco", "formats.megadetector", "labelling", "learning",
+     "partition", "report"},
     {"selection"},
     {"cutting"},
     {"stages"},

@@ -219,8 +219,11 @@ def _not_covered(
     targets: "NDArray[np.float64]",
     names: list[str],
 ) -> list[str]:
-    from animl_pipeline.partition import uncovered
+    import numpy as np
 
+    from animl_pipeline.balance import Problem
+
+    problem = Problem(table, targets, np.ones((len(table), len(targets)), dtype=bool))
     places = (table > 0).sum(axis=0)
     return [
         f"label {names[label]!r} has no crop in {PARTS[part]}: "
@@ -229,7 +232,7 @@ def _not_covered(
             if places[label] < (targets > 0).sum()
             else "no choice of locations gives it one without taking one from another label"
         )
-        for label, part in uncovered(table, found.part, targets)
+        for label, part in problem.uncovered(found.part)
     ]
 
 
