@@ -22,7 +22,7 @@ README = ROOT / "README.md"
 LEVELS = (
     {"", "errors"},
     {"audit", "balance", "boxes", "devices", "files", "formats", "formats.json_file",
-     "formats.sequences", "metrics", "plots", "workers"},
+     "formats.sequences", "metrics", "plots", "taxonomy", "workers"},
     {"artifacts", "classifier", "formats.coco_box", "images", "labels", "local_search",
      "relaxation", "storage"},
     {"extremes", "formats.coco", "formats.megadetector", "labelling", "learning",
