@@ -98,25 +98,36 @@ def with_parents(
 
 
 def what_went_where(
-    crops: "pd.DataFrame", dataset: "pd.DataFrame", left_out: list[dict[str, Any]]
+    crops: "pd.DataFrame",
+    labelled: "pd.DataFrame",
+    dataset: "pd.DataFrame",
+    left_out: list[dict[str, Any]],
+    rare: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Return a record for each category: its label (None: none), its crops, how many are kept, why.
 
-    `dataset` is what is kept of `crops`; `left_out` has the reasons for the rest.
+    Of the `crops` some are `labelled`, and some of these in the `dataset`; `left_out` by category
+    and `rare` by label have the reasons for the rest.
     """
     counts, kept = Counter(_pairs(crops)), Counter(_pairs(dataset))
-    found = dataset.groupby(PAIR)["label"].unique()
-    reasons: dict[tuple[str, str], list[str]] = {}
+    first = labelled.drop_duplicates(PAIR)
+    label_of = dict(zip(_pairs(first), first["label"], strict=True))
+    last = dataset.drop_duplicates(PAIR)
+    kept_as = dict(zip(_pairs(last), last["label"], strict=True))
+    reasons: dict[tuple[str, str], list[str]] = {pair: [] for pair in counts}
     for record in left_out:
-        reasons.setdefault((record["dataset"], record["category"]), []).append(record["reason"])
+        reasons[record["dataset"], record["category"]].append(record["reason"])
+    for record in rare:
+        for pair in [pair for pair, label in label_of.items() if label == record["label"]]:
+            reasons[pair].append(f"{record['label']}: {record['reason']}, {record['handled']}")
     return [
         {
             "dataset": pair[0],
             "category": pair[1],
-            "label": ", ".join(sorted(found[pair])) if pair in kept else None,
+            "label": kept_as.get(pair),
             "crops": count,
             "kept": kept[pair],
-            "reason": "; ".join(reasons.get(pair, [])),
+            "reason": "; ".join(reasons[pair]),
         }
         for pair, count in sorted(counts.items())
     ]

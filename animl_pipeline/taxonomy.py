@@ -5,17 +5,16 @@ Its columns `dataset_name, query, taxonomy_string` are read; a `taxonomy_string`
 """
 
 import ast
-import csv
 import difflib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.errors import InputInvalid
+from animl_pipeline.formats import csv_file
 
 COLUMNS = ("dataset_name", "query", "taxonomy_string")
-CELL_MAX = 1_000_000  # characters; a lineage of dozens of taxa has some thousand
 
 Taxon = tuple[str, str]  # level, name; lower-case
 Pair = tuple[str, str]  # dataset, category; lower-case
@@ -52,21 +51,9 @@ def read(path: Path) -> Taxonomy:
         InputMissing, InputInvalid: with the row (the header is row 1) and what is wrong.
     """
     below: dict[Taxon, set[Pair]] = defaultdict(set)
-    csv.field_size_limit(CELL_MAX)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-            if missing:
-                raise InputInvalid(f"{path} has no column {missing[0]}; it is no taxonomy.")
-            for number, row in enumerate(rows, start=2):
-                pair = ((row["dataset_name"] or "").lower(), (row["query"] or "").lower())
-                for taxon in _lineage(row["taxonomy_string"] or "", f"{path}: row {number}"):
-                    below[taxon].add(pair)
-    except FileNotFoundError:
-        raise InputMissing(f"{path} is not there; --taxonomy is to name a CSV.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputInvalid(f"{path} is not a taxonomy: {error}.") from error
+    for number, (dataset, query, lineage) in csv_file.read_rows(path, COLUMNS):
+        for taxon in _lineage(lineage, f"{path}: row {number}"):
+            below[taxon].add((dataset.lower(), query.lower()))
     return Taxonomy(str(path), {taxon: frozenset(pairs) for taxon, pairs in below.items()})
 
 

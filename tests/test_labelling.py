@@ -146,7 +146,7 @@ def test_what_went_where_accounts_for_every_category() -> None:
         ignore_index=True,
     )
     found, left_out = labelled(table, spec(3), seed=0)
-    assert what_went_where(table, found, left_out) == [
+    assert what_went_where(table, found, found, left_out, []) == [
         {"dataset": "d", "category": "fox", "label": "fox", "crops": 5, "kept": 3,
          "reason": "fox: over max_count 3"},
         {"dataset": "d", "category": "skunk", "label": None, "crops": 2, "kept": 0,

@@ -332,5 +332,5 @@ def test_a_taxonomy_that_is_none_is_refused_and_nothing_in_it_is_run(
 
 
 def test_a_taxonomy_that_is_not_there_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(InputMissing, match="--taxonomy"):
+    with pytest.raises(InputMissing, match=r"gone\.csv is not there"):
         taxonomy_module.read(tmp_path / "gone.csv")
