@@ -20,8 +20,8 @@ DIVIDED_BY_CHOICE: dict[str, tuple[str, ...]] = {
     "image": ("locations", "sequences"),
 }  # fmt: skip
 REMEDY = (
-    "What is one place under two names can be merged with --location-map, what is one picture "
-    "under two names is to be removed from one of them; then split again"
+    "Merge what is one place under two names with --location-map; find sequences that span "
+    "locations anew with --sequence-gap; remove the second of two same pictures. Then split again"
 )
 
 

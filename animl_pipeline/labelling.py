@@ -1,13 +1,10 @@
 """Apply a label spec to the crops: which get a label, which are over a cap, which are left out."""
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.labels import LabelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     import pandas as pd
 
@@ -18,14 +15,18 @@ def labelled(
     crops: "pd.DataFrame", spec: LabelSpec, seed: int
 ) -> tuple["pd.DataFrame", list[dict[str, Any]]]:
     """Return the crops with a label, and a record for each category (or part of one) without."""
-    counts = sorted(Counter(_pairs(crops)).items())
-    label_of = {pair: spec.label(*pair) or "" for pair, _ in counts}
+    import numpy as np
+
+    groups = crops.groupby(PAIR)
+    counts = _counts(crops)
+    label_of = {pair: spec.label(*pair) or "" for pair in counts}
     left_out = [
         {"dataset": pair[0], "category": pair[1], "crops": count, "reason": "in no label"}
-        for pair, count in counts
+        for pair, count in counts.items()
         if not label_of[pair]
     ]
-    crops = crops.assign(label=[label_of[pair] for pair in _pairs(crops)])
+    names = np.array(list(label_of.values()), dtype=object)
+    crops = crops.assign(label=names[groups.ngroup().to_numpy()] if len(crops) else "")
     crops = crops[crops["label"] != ""]
     crops, over = _capped(crops, spec, seed)
     return crops.reset_index(drop=True), left_out + over
@@ -48,10 +49,10 @@ def _capped(
         over = of_label[~of_label.index.isin(kept.index)]
         crops = crops.drop(over.index)
         reason = f"{label}: over max_count {rule.max_count}"
-        counts = Counter(_pairs(over))
+        counts = _counts(over)
         records += [
             {"dataset": dataset, "category": category, "crops": count, "reason": reason}
-            for (dataset, category), count in sorted(counts.items())
+            for (dataset, category), count in counts.items()
         ]
     return crops, records
 
@@ -84,8 +85,15 @@ def _spread(
     return crops[mine]
 
 
-def _pairs(crops: "pd.DataFrame") -> "Iterator[tuple[str, str]]":
-    return zip(crops["dataset"], crops["category"], strict=True)
+def pairs(crops: "pd.DataFrame") -> list[tuple[str, str]]:
+    """Return each (dataset, category) of the crops, in order."""
+    return list(_counts(crops))
+
+
+def _counts(crops: "pd.DataFrame") -> dict[tuple[str, str], int]:
+    """Return the crops of each (dataset, category), in order."""
+    sizes = crops.groupby(PAIR).size()
+    return dict(zip(sizes.index.to_list(), sizes.to_list(), strict=True))
 
 
 def with_parents(
@@ -109,11 +117,11 @@ def what_went_where(
     Of the `crops` some are `labelled`, and some of these in the `dataset`; `left_out` by category
     and `rare` by label have the reasons for the rest.
     """
-    counts, kept = Counter(_pairs(crops)), Counter(_pairs(dataset))
+    counts, kept = _counts(crops), _counts(dataset)
     first = labelled.drop_duplicates(PAIR)
-    label_of = dict(zip(_pairs(first), first["label"], strict=True))
+    label_of = {(of, name): label for of, name, label in first[[*PAIR, "label"]].to_numpy()}
     last = dataset.drop_duplicates(PAIR)
-    kept_as = dict(zip(_pairs(last), last["label"], strict=True))
+    kept_as = {(of, name): label for of, name, label in last[[*PAIR, "label"]].to_numpy()}
     reasons: dict[tuple[str, str], list[str]] = {pair: [] for pair in counts}
     for record in left_out:
         reasons[record["dataset"], record["category"]].append(record["reason"])
@@ -126,8 +134,8 @@ def what_went_where(
             "category": pair[1],
             "label": kept_as.get(pair),
             "crops": count,
-            "kept": kept[pair],
+            "kept": kept.get(pair, 0),
             "reason": "; ".join(reasons[pair]),
         }
-        for pair, count in sorted(counts.items())
+        for pair, count in counts.items()
     ]

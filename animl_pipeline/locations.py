@@ -35,9 +35,10 @@ def told_apart(crops: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
     Animl's picture lies in the folder `<project>/<camera>/default`, of before September 2023 in
     `<camera>`. Since May 2024 Animl writes `<camera>-default` itself.
     """
-    unnamed = (crops["location"] == UNNAMED) & crops["image_id"].str.fullmatch(ANIML_ID)
+    unnamed = crops["location"] == UNNAMED
     if not unnamed.any():
         return crops, 0
+    unnamed &= crops["image_id"].str.fullmatch(ANIML_ID)
     cameras = crops["image"][unnamed].map(_camera)
     names = (cameras + f"-{UNNAMED}").where(cameras != "", UNNAMED)
     crops = crops.assign(location=crops["location"].mask(unnamed, names))

@@ -34,7 +34,7 @@ class Partition:
 def partition(
     crops: "Ints", targets: "Floats", allowed: "NDArray[np.bool_]", seed: int
 ) -> Partition:
-    """Return a part for each unit, the same for the same input and seed.
+    """Return a part for each unit, the same for the same input and seed, in whatever order.
 
     `crops` is (units, labels), the crops of each label; `targets` (parts,) sums to 1, a part with
     0 gets nothing; `allowed` (units, parts) says where a unit may go, at least one part each.
@@ -45,7 +45,9 @@ def partition(
     from animl_pipeline import local_search, relaxation
 
     crops = np.asarray(crops, dtype=np.int64)[:, np.asarray(crops).sum(axis=0) > 0]
-    order = np.random.default_rng(seed).permutation(len(crops))
+    # What a unit holds decides its turn, and not its name, under which the caller sorts.
+    by_content = np.lexsort(np.hstack([crops, allowed]).T[::-1])
+    order = by_content[np.random.default_rng(seed).permutation(len(crops))]
     problem = Problem(crops[order], targets, allowed[order])
     # One thread: on a busy computer BLAS's wait for one another (README, Measured), and how many
     # there are may change the last bit of a sum.

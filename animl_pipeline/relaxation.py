@@ -24,6 +24,7 @@ SUMS_OF = 4  # units at most whose sums of crops are written out: 2^4 values
 TANGENTS_AT = (-0.3, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.3)  # from the target
 GAP_ENOUGH = 0.005  # of the objective without penalties
 ROUNDS = 6
+MANY = 20  # units of a label
 
 
 def solve(
@@ -185,8 +186,10 @@ def _solve(
     (units, labels), parts = problem.crops.shape, len(problem.targets)
     squares, pairs = 2 * labels * parts, labels * parts
     exactly = np.concatenate([np.ones(units), np.zeros(squares)])
-    low = np.concatenate([exactly, lines.start, _needed(problem)])
-    high = np.concatenate([exactly, np.full(len(lines.start) + pairs, np.inf)])
+    needed = _needed(problem, relaxed=not nodes)
+    low = np.concatenate([exactly, lines.start, needed])
+    high = np.concatenate([exactly, np.full(len(low) - len(exactly), np.inf)])
+    used = np.concatenate([np.full(len(low) - pairs, True), needed > 0])
     # Where `best` covers all, so does every optimum: m is 0, and coverage a hard constraint.
     may_lack = np.full(pairs, 1.0 if problem.lacking(best) else 0.0)
     places = problem.allowed.astype(float).ravel()
@@ -199,7 +202,7 @@ def _solve(
             [np.ones(units * parts), np.zeros(2 * squares), np.ones(pairs)]
         ) * bool(nodes),
         bounds=Bounds(0, np.concatenate([places, np.ones(squares), np.full(squares, 2), may_lack])),
-        constraints=LinearConstraint(_rows(problem, lines), low, high),
+        constraints=LinearConstraint(_rows(problem, lines)[used], low[used], high[used]),
         options={
             "node_limit": max(1, nodes), "mip_rel_gap": enough / max(problem.cost(best), 1e-9),
         },
@@ -214,7 +217,7 @@ def _solve(
     )
 
 
-def _rows(problem: "Problem", lines: _Lines) -> "sparse.csc_array":
+def _rows(problem: "Problem", lines: _Lines) -> "sparse.csr_array":
     """Return the constraints: one part each, z the fractions, e above the lines, coverage."""
     import numpy as np
     from scipy import sparse
@@ -233,7 +236,7 @@ def _rows(problem: "Problem", lines: _Lines) -> "sparse.csc_array":
         [None, slopes, ones, None],
         [_has(problem), None, None, sparse.eye_array(labels * parts)],
     ]
-    return sparse.csc_array(sparse.block_array(blocks))
+    return sparse.csr_array(sparse.block_array(blocks))
 
 
 def _one_each(problem: "Problem") -> "sparse.coo_array":
@@ -251,7 +254,14 @@ def _has(problem: "Problem") -> "sparse.coo_array":
     return sparse.coo_array(sparse.kron(sparse.coo_array(problem.has.T), parts))
 
 
-def _needed(problem: "Problem") -> "Floats":
+def _needed(problem: "Problem", *, relaxed: bool = False) -> "Floats":
+    """Return how many units of each label each part needs, at least.
+
+    Relaxed, what has many units needs none: fractions of them make up one in any case, and the
+    rows would be the longest.
+    """
     import numpy as np
 
-    return np.tile(np.where(problem.targets > 0, 1.0, 0.0), problem.crops.shape[1])
+    need = np.tile(np.where(problem.targets > 0, 1.0, 0.0), problem.crops.shape[1])
+    many = np.repeat(problem.has.sum(axis=0) > MANY, len(problem.targets))
+    return np.where(relaxed & many, 0.0, need)

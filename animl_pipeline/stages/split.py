@@ -157,7 +157,7 @@ def run(options: Options) -> Counts:
         "left_out": {
             "categories": left_out + undated,
             "labels": [record for record in rare if record["handled"] == "left out"],
-            "unmatched": spec.unmatched(crops[labelling.PAIR].itertuples(index=False, name=None)),
+            "unmatched": spec.unmatched(labelling.pairs(crops)),
         },
         "test_locations_gone": [list(place) for place in sorted(gone)],
     }
@@ -211,8 +211,7 @@ def _prepared(options: Options) -> tuple["pd.DataFrame", list[str]]:
 
 def _spec(options: Options, crops: "pd.DataFrame") -> labels.LabelSpec:
     if not options.label_spec:
-        pairs = crops[labelling.PAIR].drop_duplicates()
-        return labels.categories_as_labels(pairs.itertuples(index=False, name=None))
+        return labels.categories_as_labels(labelling.pairs(crops))
     known = taxonomy.read(options.taxonomy) if options.taxonomy else None
     return labels.read_spec(options.label_spec, known)
 

@@ -154,7 +154,7 @@ def project(folder: Path, crops: int, locations: int, labels: int) -> None:
         "crop": "project/" + image + "___" + number + ".jpg", "image": image,
         "image_id": "project:" + number, "annotation_id": number, "dataset": "project",
         "location": camera, "datetime": minute.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-        "sequence": "sequence " + pd.Series(np.arange(crops) // 3).astype(str),
+        "sequence": camera + " " + pd.Series(np.arange(crops) // 3).astype(str),
         "category": [f"species {kind:02}" for kind in label], "confidence": 1.0,
         "x": 0.25, "y": 0.25, "width": 0.5, "height": 0.5,
     })  # fmt: skip
