@@ -100,6 +100,8 @@ def read_map(path: Path) -> dict[Place, str]:
                 f"{path}: row {number}: {location!r} of {dataset!r} is the same as "
                 f"{same_as[dataset, location]!r} above, and {target!r} here."
             )
+    if not same_as:
+        raise InputInvalid(f"{path} has no rows.")
     for (dataset, location), target in same_as.items():
         for of in {dataset, ANY_DATASET}:
             if same_as.get((of, target), target) != target:

@@ -224,3 +224,15 @@ def test_equal_targets_give_each_part_as_many_units() -> None:
     fifths = np.full(4, 0.25)
     found = partition(crops, fifths, np.ones((12, 4), dtype=bool), 0)
     assert np.bincount(found.part, minlength=4).tolist() == [3, 3, 3, 3]
+
+
+@settings(deadline=None, max_examples=15)
+@given(tables(units=12, labels=4), st.integers(0, 2**32 - 1))
+def test_the_order_of_the_units_does_not_matter(crops: Ints, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(crops))
+    one = partition(crops, TARGETS, everywhere(crops), 0)
+    other = partition(crops[order], TARGETS, everywhere(crops), 0)
+    assert (one.objective, one.bound) == (other.objective, other.bound)
+    for place in range(3):
+        mine, theirs = crops[one.part == place], crops[order][other.part == place]
+        assert sorted(mine.tolist()) == sorted(theirs.tolist())
