@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-EXACT_UP_TO = 500  # units x labels that are given to branch and bound
+EXACT_UP_TO = 110  # (unit, label) with crops that are given to branch and bound
 COVER_NODES = 1_000
-NODES = 8_000  # of branch and bound, divided by units x labels: time would not be the same twice
+NODES = 1_500  # of branch and bound, divided by the same: time would not be the same twice
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def partition(
             other, lacking = relaxation.cover(problem, nodes=COVER_NODES)
             if other is not None and problem.lacking(other) < problem.lacking(found):
                 found = local_search.improve(problem, other, np.random.default_rng(seed + 2))
-    exact = crops.size <= EXACT_UP_TO
-    nodes = max(1, NODES // crops.size) if exact else 0
+    occupied = int((crops > 0).sum())
+    nodes = max(1, NODES // occupied) if occupied <= EXACT_UP_TO else 0
     found, bound = relaxation.solve(problem, found, nodes=nodes, lacking=lacking)
     part = np.empty(len(crops), dtype=np.int64)
     part[order] = found
-    method = "local search, milp (HiGHS)" if exact else "local search, bound by lp (HiGHS)"
+    method = "local search, milp (HiGHS)" if nodes else "local search, bound by lp (HiGHS)"
     return Partition(part, problem.cost(found), bound, method)
