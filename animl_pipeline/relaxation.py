@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CHORDS = 16  # of one square; those near the target, where it matters
-SUMS_OF = 4  # units at most whose sums of crops are written out: 2^4 values
+SUMS_OF = 6  # units at most whose sums of crops are written out: 2^6 values
 TANGENTS_AT = (-0.3, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.3)  # from the target
 GAP_ENOUGH = 0.005  # of the objective without penalties
 ROUNDS = 6
