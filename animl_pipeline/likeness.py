@@ -109,6 +109,7 @@ def _near(
 
     structured = [row for row in known if row[2].likeness is not None]
     hashes = np.array([of.likeness for _, _, of in structured], dtype=np.uint64)
+    parts = np.unique([part for _, part, _ in structured], return_inverse=True)[1]
     met = set()
     for band in range(BANDS):
         low, high = 64 * band // BANDS, 64 * (band + 1) // BANDS
@@ -116,22 +117,24 @@ def _near(
         order = np.argsort(keys, kind="stable")
         edges = np.flatnonzero(np.diff(keys[order])) + 1
         for bucket in np.split(order, edges):
-            for i, j in _near_in(hashes, bucket):
-                one, other = sorted((i, j))
+            for one, other in _near_in(hashes, parts, bucket):
                 mine, yours = structured[one], structured[other]
-                apart = mine[1] != yours[1] and mine[2].digest != yours[2].digest
-                if apart and (one, other) not in met:
+                if mine[2].digest != yours[2].digest and (one, other) not in met:
                     met.add((one, other))
                     yield mine[:2], yours[:2]
 
 
-def _near_in(hashes: "NDArray[np.uint64]", bucket: "NDArray[np.intp]") -> Iterator[tuple[int, int]]:
-    """Yield the pairs of a bucket whose hashes differ in NEAR bits at most."""
+def _near_in(
+    hashes: "NDArray[np.uint64]", parts: "NDArray[np.intp]", bucket: "NDArray[np.intp]"
+) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of a bucket, in order, of two parts and NEAR bits apart at most."""
     import numpy as np
 
+    if len(bucket) < 2:
+        return
     for start in range(0, len(bucket), AT_ONCE):
-        rows = bucket[start : start + AT_ONCE]
-        differ = np.bitwise_count(hashes[rows][:, None] ^ hashes[bucket[start:]])
-        for i, j in zip(*np.nonzero(differ <= NEAR), strict=True):
-            if j > i:
-                yield int(rows[i]), int(bucket[start + j])
+        rows, others = bucket[start : start + AT_ONCE], bucket[start:]
+        near = np.bitwise_count(hashes[rows][:, None] ^ hashes[others]) <= NEAR
+        near &= (parts[rows][:, None] != parts[others]) & (rows[:, None] < others)
+        for i, j in zip(*np.nonzero(near), strict=True):
+            yield int(rows[i]), int(others[j])
