@@ -45,6 +45,8 @@ def divide(
     fixed = dataset[dataset["split"] == TRAIN][unit].drop_duplicates()
     counts = [NOT_CHOSEN, TRAIN] if TRAIN in targets else [NOT_CHOSEN]
     counted = dataset[dataset["split"].isin(counts) & ~dataset["only_train"]]
+    if counted.empty:
+        raise InputInvalid("train would be empty: every location is in the given test set.")
     table = counted.groupby([*unit, "label"]).size().unstack("label", fill_value=0).sort_index()
     crops = table.to_numpy(dtype="int64")
     units = table.index.to_frame(index=False)
@@ -133,7 +135,7 @@ def refuse_empty(divided: Divided, unit: list[str], units: str) -> None:
         if target > 0 and not (divided.dataset["split"] == part).any():
             raise InputInvalid(
                 f"{part} would be empty: there are only {there} {units}. Use --group-by sequence, "
-                "or --val-frac 0 or --test-frac 0."
+                "--val-frac 0 or --test-frac 0, or fewer --folds."
             )
 
 

@@ -64,4 +64,5 @@ def partition(
     part = np.empty(len(crops), dtype=np.int64)
     part[order] = found
     method = "local search, milp (HiGHS)" if nodes else "local search, bound by lp (HiGHS)"
-    return Partition(part, problem.cost(found), bound, method)
+    cost = problem.cost(found)  # a bound is right but for the solver's last digits
+    return Partition(part, cost, None if bound is None else min(bound, cost), method)

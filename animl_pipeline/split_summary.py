@@ -54,5 +54,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"test location {location!r} of {dataset!r} has no crops now"
         for dataset, location in report["test_locations_gone"]
     ]
+    nowhere = report["audit"]["crops_without_location"]
+    if nowhere and report["group_by"] == "location":
+        found.append(f"{nowhere:,} crops without a location are only for training")
     near = len(report["audit"]["near_duplicates"])
     return found + [f"{near} pairs of crops in two parts look nearly the same"] * bool(near)

@@ -241,6 +241,17 @@ def test_the_test_set_may_be_given_as_a_list(tmp_path: Path) -> None:
     assert "'gone'" in counts.summary
 
 
+def test_a_test_set_of_every_location_is_refused(tmp_path: Path) -> None:
+    places = written(tmp_path, "t.csv", ("dataset", "location"), *[("island", x) for x in "ABCD"])
+    with pytest.raises(InputInvalid, match="train would be empty"):
+        split(tmp_path, some_crops("ABCD"), test_locations=places)
+
+
+def test_more_folds_than_locations_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match="fewer --folds"):
+        split(tmp_path, some_crops("ABC"), folds=4)
+
+
 @pytest.mark.parametrize("more", [
     {"time_cutoff": "2024-01-01"}, {"folds": 3}, {"group_by": GroupBy.IMAGE},
 ])  # fmt: skip
