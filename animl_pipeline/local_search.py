@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 NOISE = 1e-9  # of sums of fractions
-SWAPS_UP_TO = 2_500  # units; all pairs of more are too many
+MANY = 2_500  # units: all pairs of more are too many, and one descent is near enough
 WORK = 2e9  # units x labels x parts, added up over the steps: time would not be the same twice
 STARTS, KICKS_PER_UNIT, KICKS = 4, 8, 250
 KICKED = (2, 10)  # units moved at random, from which the search goes on
@@ -26,6 +26,8 @@ KICKED = (2, 10)  # units moved at random, from which the search goes on
 
 def search(problem: "Problem", rng: "np.random.Generator") -> "Ints":
     """Return a part for each unit: the best local optimum met within a fixed amount of work."""
+    if len(problem.crops) > MANY:
+        return descend(problem, _greedy(problem, rng))[0]
     starts = [_greedy(problem, rng) for _ in range(STARTS)]
     return min((improve(problem, start, rng) for start in starts), key=problem.cost)
 
@@ -72,24 +74,25 @@ def _greedy(problem: "Problem", rng: "np.random.Generator") -> "Ints":
 
 
 def descend(problem: "Problem", part: "Ints") -> tuple["Ints", float]:
-    """Return the local optimum downhill of `part`, and the work it took."""
+    """Return the local optimum downhill of `part`, if it is not too far, and the work it took."""
     import numpy as np
 
     part, work = part.copy(), 0.0
-    while True:
+    while work < WORK:
         moves = _moves(problem, part)
         work += moves.size * problem.crops.shape[1]
         unit, to = divmod(int(np.argmin(moves)), moves.shape[1])
         if moves[unit, to] < -NOISE:
             part[unit] = to
             continue
-        if len(part) > SWAPS_UP_TO:
+        if len(part) > MANY:
             return part, work
         change, one, other = _best_swap(problem, part, moves)
         work += len(part) ** 2 * problem.crops.shape[1] / 3
         if change >= -NOISE:
             return part, work
         part[[one, other]] = part[[other, one]]
+    return part, work
 
 
 def _moves(problem: "Problem", part: "Ints") -> "Floats":

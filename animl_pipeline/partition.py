@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 EXACT_UP_TO = 110  # (unit, label) with crops that are given to branch and bound
 COVER_NODES = 1_000
+BOUND_UP_TO = 120_000  # of which the linear relaxation is solved
 NODES = 1_500  # of branch and bound, divided by the same: time would not be the same twice
 
 
 @dataclass(frozen=True)
 class Partition:
-    """`part` of each unit, the objective, and a proven lower bound of it."""
+    """`part` of each unit, the objective, and a proven lower bound of it (None: not sought)."""
 
     part: "Ints"
     objective: float
@@ -58,11 +59,13 @@ def partition(
             other, lacking = relaxation.cover(problem, nodes=COVER_NODES)
             if other is not None and problem.lacking(other) < problem.lacking(found):
                 found = local_search.improve(problem, other, np.random.default_rng(seed + 2))
-    occupied = int((crops > 0).sum())
+    occupied, bound = int((crops > 0).sum()), None
     nodes = max(1, NODES // occupied) if occupied <= EXACT_UP_TO else 0
-    found, bound = relaxation.solve(problem, found, nodes=nodes, lacking=lacking)
+    if occupied <= BOUND_UP_TO:
+        found, bound = relaxation.solve(problem, found, nodes=nodes, lacking=lacking)
     part = np.empty(len(crops), dtype=np.int64)
     part[order] = found
-    method = "local search, milp (HiGHS)" if nodes else "local search, bound by lp (HiGHS)"
+    solver = "milp (HiGHS)" if nodes else "bound by lp (HiGHS)"
+    method = f"local search, {solver if occupied <= BOUND_UP_TO else 'without a bound'}"
     cost = problem.cost(found)  # a bound is right but for the solver's last digits
     return Partition(part, cost, None if bound is None else min(bound, cost), method)
