@@ -79,6 +79,9 @@ def perform(name: str, options: Any) -> None:
     with told():
         counts = stages.perform(name, options)
     typer.echo(f"{name}: {counts.summary}")
+    if counts.problem:
+        typer.echo(f"Error: {counts.problem}.", err=True)
+        raise typer.Exit(PipelineError.exit_code)
     if counts.too_many_failed:
         typer.echo(
             f"Error: {counts.failed:,} of {counts.total:,} failed, more than --tolerate "

@@ -37,7 +37,11 @@ OPTIONS: dict[str, dict[str, str | None]] = {
     "split": {
         "--crops-dir": "crops", "--output-dir": "dataset", "--label-spec": None,
         "--min-locs": "3", "--val-frac": "0.2", "--test-frac": "0.2", "--group-by": "location",
-        "--match-test": None, "--seed": "0",
+        "--match-test": None, "--seed": "0", "--taxonomy": None, "--rare": "drop",
+        "--sequence-gap": None, "--location-map": None, "--test-locations": None,
+        "--time-cutoff": None, "--seen-test-frac": "0.0", "--folds": None,
+        "--classification-ds": None, "--compare-pictures": "compare-pictures",
+        "--no-compare-pictures": "compare-pictures", "--audit": None,
     },
     "train": {
         "--dataset-dir": "dataset", "--crops-dir": "crops", "--logdir": "runs",

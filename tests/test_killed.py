@@ -121,6 +121,27 @@ def test_a_stage_killed_at_a_change_of_a_file_ends_as_if_undisturbed(
     assert_same(work, undisturbed.after[stage])
 
 
+@pytest.mark.parametrize("number", range(MOMENTS))
+def test_folds_killed_at_a_change_of_a_file_end_as_if_undisturbed(
+    undisturbed: Undisturbed, tmp_path: Path, number: int
+) -> None:
+    words = [*undisturbed.words["split"], "--folds", "3"]
+    whole = copied(undisturbed.before["split"], tmp_path / "whole")
+    work = copied(undisturbed.before["split"], tmp_path / "work")
+    ended = undisturbed.runner.run(whole, words)
+    assert ended.code == 0, ended.said
+    moment = random.Random(f"folds {number}").randint(2, ended.changes)
+    killed = undisturbed.runner.run(work, words, at_change=moment)
+    assert killed.code == -signal.SIGKILL, killed.said
+    if (work / "dataset/fold_0/dataset.csv").exists():
+        train = [*undisturbed.words["train"], "--dataset-dir", "dataset/fold_0"]
+        refused = undisturbed.runner.run(work, train)
+        assert refused.code == 1, refused.said
+    again = undisturbed.runner.run(work, words)
+    assert again.code == 0, again.said
+    assert_same(work, whole)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_killed_at_a_random_time_ends_as_if_undisturbed(
     undisturbed: Undisturbed, tmp_path: Path, stage: str

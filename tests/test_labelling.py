@@ -9,13 +9,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.labelling import labelled
-from animl_pipeline.labels import ANY_DATASET, LabelRule, LabelSpec
+from animl_pipeline.labelling import labelled, what_went_where
+from animl_pipeline.labels import ANY_DATASET, LabelRule, LabelSpec, Terms
 
 
 def spec(max_count: int | None = None) -> LabelSpec:
-    def of(*names: str) -> frozenset[tuple[str, str]]:
-        return frozenset((ANY_DATASET, name) for name in names)
+    def of(*names: str) -> Terms:
+        return Terms(frozenset((ANY_DATASET, name) for name in names))
 
     return LabelSpec(
         "test",
@@ -70,7 +70,7 @@ def test_no_crops_give_no_rows() -> None:
 
 
 def test_a_category_in_two_labels_is_refused() -> None:
-    both = LabelRule(frozenset({(ANY_DATASET, "fox")}))
+    both = LabelRule(Terms(frozenset({(ANY_DATASET, "fox")})))
     with pytest.raises(InputInvalid, match="both 'one' and 'two'"):
         labelled(crops(("x", "s", "1")), LabelSpec("test", {"one": both, "two": both}), seed=0)
 
@@ -124,6 +124,34 @@ def test_a_cap_takes_every_sequence_before_two_images_of_one() -> None:
     for seed in range(5):
         found, _ = labelled(crops(*rows), spec(4), seed=seed)
         assert Counter(found["sequence"]) == {"long": 1, "a": 1, "b": 1, "c": 1}
+
+
+def test_a_cap_takes_from_the_datasets_of_the_first_level_before_all_others() -> None:
+    table = pd.concat(
+        [crops(*burst(place, "s", 4), dataset=name) for name in "abc" for place in "xy"],
+        ignore_index=True,
+    )
+    rule = LabelRule(
+        Terms(frozenset({(ANY_DATASET, "fox")})), max_count=11,
+        prioritize=(frozenset("b"), frozenset("c")),
+    )  # fmt: skip
+    found, _ = labelled(table, LabelSpec("test", {"fox": rule}), seed=0)
+    assert Counter(found["dataset"]) == {"b": 8, "c": 3}
+    assert Counter(found[found["dataset"] == "c"]["location"]).most_common(1)[0][1] == 2
+
+
+def test_what_went_where_accounts_for_every_category() -> None:
+    table = pd.concat(
+        [crops(*burst("x", "s", 5)), crops(*burst("x", "s", 2), category="skunk")],
+        ignore_index=True,
+    )
+    found, left_out = labelled(table, spec(3), seed=0)
+    assert what_went_where(table, found, found, left_out, []) == [
+        {"dataset": "d", "category": "fox", "label": "fox", "crops": 5, "kept": 3,
+         "reason": "fox: over max_count 3"},
+        {"dataset": "d", "category": "skunk", "label": None, "crops": 2, "kept": 0,
+         "reason": "in no label"},
+    ]  # fmt: skip
 
 
 def test_images_without_a_sequence_are_each_their_own() -> None:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animl_pipeline import labels
+from animl_pipeline import taxonomy as taxonomy_module
 from animl_pipeline.errors import InputInvalid, InputMissing
 from animl_pipeline.labels import LabelSpec
+from animl_pipeline.taxonomy import Taxonomy
 
 SPECS = sorted((Path(__file__).parents[1] / "label_specs").glob("*.json"))
 Read = Callable[[Any], LabelSpec]
@@ -37,8 +39,8 @@ def test_a_spec_of_ours_loads_and_no_category_is_in_two_labels(path: Path) -> No
     spec = labels.read_spec(path)
     assert len(spec.rules) >= 2
     for label, rule in spec.rules.items():
-        assert rule.include
-        assert all(spec.label("any", category) == label for _, category in rule.include)
+        assert rule.include.named
+        assert all(spec.label("any", category) == label for _, category in rule.include.named)
 
 
 def test_there_are_specs() -> None:
@@ -107,14 +109,26 @@ def test_an_exclusion_settles_which_label_a_category_is(read: Read) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"fox": {"taxa": [{"level": "genus", "name": "vulpes"}]}}, "taxa is not supported yet"),
+        ({"fox": {"taxa": [{"level": "genus", "name": "vulpes"}]}}, "--taxonomy"),
+        ({"fox": {"taxa": {"level": "genus"}}}, "taxa is to be a list"),
         (
             {"fox": {"dataset_labels": {"*": ["fox"]}, "prioritize": [["a"]]}},
-            "prioritize is not supported yet; leave it out",
+            "prioritize goes with max_count",
         ),
-        ({"fox": {"dataset_labels": {}, "exclude": {"taxa": []}}}, "exclude: taxa is not supp"),
+        ({"fox": {"dataset_labels": {}, "max_count": 3, "prioritize": ["a"]}}, "list of lists"),
+        ({"fox": {"dataset_labels": {}, "parent": "dog"}}, "parent 'dog' is no label here"),
+        ({"fox": {"dataset_labels": {}, "parent": 3}}, "parent is to be a label"),
+        ({"fox": {"dataset_labels": {}, "parent": "fox"}}, "is its own parent"),
+        (
+            {"a": {"taxa": [], "parent": "b"}, "b": {"taxa": [], "parent": "a"}},
+            "is its own parent",
+        ),
+        ({"fox": [".*fox"]}, "looks like a pattern"),
+        ({"fox": ["^fox"]}, "looks like a pattern"),
+        ({"fox": ["fox|zorro"]}, "looks like a pattern"),
+        ({"fox": ["fox *"]}, "a * stands only for datasets"),
         ({"fox": {"dataset_label": {"*": ["fox"]}}}, "unknown key 'dataset_label'"),
-        ({"fox": {}}, "'fox' has no dataset_labels, so it would match nothing"),
+        ({"fox": {}}, "'fox' has no dataset_labels and no taxa"),
         ({"fox": {"max_count": 5}}, "has no dataset_labels"),
         ({"fox": "fox"}, "'fox' is to be a list of categories, or an object"),
         ({"fox": None}, "is to be a list of categories"),
@@ -212,8 +226,8 @@ PAIRS = st.dictionaries(st.sampled_from(["*", "a", "b"]), st.lists(NAMES, max_si
 def test_a_label_is_what_is_included_less_what_is_excluded(
     include: dict[str, list[str]], exclude: dict[str, list[str]]
 ) -> None:
-    def pairs(named: dict[str, list[str]]) -> frozenset[tuple[str, str]]:
-        return frozenset((of, name) for of, names in named.items() for name in names)
+    def pairs(named: dict[str, list[str]]) -> labels.Terms:
+        return labels.Terms(frozenset((of, name) for of, names in named.items() for name in names))
 
     rule = labels.LabelRule(pairs(include), pairs(exclude))
     for dataset in ("a", "b", "c"):
@@ -221,3 +235,102 @@ def test_a_label_is_what_is_included_less_what_is_excluded(
             inside = category in include.get(dataset, []) + include.get("*", [])
             outside = category in exclude.get(dataset, []) + exclude.get("*", [])
             assert rule.matches(dataset, category) == (inside and not outside)
+
+
+def test_a_star_in_the_name_of_a_dataset_stands_for_anything(read: Read) -> None:
+    spec = read({"fox": {"dataset_labels": {"sci_*": ["fox"], "a*z": ["zorro"]}}})
+    assert [spec.label(of, "fox") for of in ("sci_2024", "sci_", "xsci_1")] == ["fox", "fox", None]
+    assert [spec.label(of, "zorro") for of in ("a.z", "az", "a.zy")] == ["fox", "fox", None]
+
+
+@pytest.mark.parametrize(
+    "name", ["scrub jay", "(bird)", "a.b", "cat (feral)", "50% fox", "a-b", "?"]
+)
+def test_a_name_that_is_no_pattern_is_taken_as_it_is(read: Read, name: str) -> None:
+    assert read({"label": [name]}).label("any", name) == "label"
+
+
+def test_a_label_may_have_a_parent(read: Read) -> None:
+    spec = read({"mouse": {"dataset_labels": {"*": ["mouse"]}, "parent": "rodent"},
+                 "rodent": ["vole"]})  # fmt: skip
+    assert (spec.rules["mouse"].parent, spec.rules["rodent"].parent) == ("rodent", None)
+
+
+HEADER = "dataset_name,query,source,taxonomy_level,scientific_name,taxonomy_string\n"
+VULPES = "[(1, 'species', 'vulpes vulpes', ['red fox']), (2, 'genus', 'vulpes', []), "
+VULPES += "(3, 'family', 'canidae', ['dogs'])]"
+CANIS = VULPES.replace("vulpes vulpes", "canis lupus").replace("'vulpes'", "'canis'")
+
+
+@pytest.fixture
+def taxonomy(tmp_path: Path) -> Taxonomy:
+    path = tmp_path / "taxonomy.csv"
+    rows = [("a", "fox", VULPES), ("b", "Red Fox", VULPES), ("a", "wolf", CANIS), ("a", "odd", "")]
+    text = "".join(f'{of},{query},gbif,species,x,"{lineage}"\n' for of, query, lineage in rows)
+    path.write_text(HEADER + text, encoding="utf-8")
+    return taxonomy_module.read(path)
+
+
+def with_taxa(tmp_path: Path, rule: Any, taxonomy: Taxonomy) -> LabelSpec:
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps({"label": rule}), encoding="utf-8")
+    return labels.read_spec(path, taxonomy)
+
+
+def test_a_taxon_holds_all_below_it_whatever_their_case(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    rule = {"taxa": [{"level": "Family", "name": "Canidae"}]}
+    spec = with_taxa(tmp_path, rule, taxonomy)
+    assert [spec.label(*pair) for pair in (("a", "fox"), ("b", "red fox"), ("a", "Wolf"))] == [
+        "label", "label", "label",
+    ]  # fmt: skip
+    assert spec.label("b", "wolf") is None
+    assert spec.label("a", "odd") is None
+
+
+def test_a_taxon_may_be_of_some_datasets_and_be_excluded(
+    tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    rule = {"taxa": [{"level": "family", "name": "canidae", "datasets": ["a"]}],
+            "exclude": {"taxa": [{"level": "genus", "name": "canis"}]}}  # fmt: skip
+    spec = with_taxa(tmp_path, rule, taxonomy)
+    assert [spec.label(*pair) for pair in (("a", "fox"), ("b", "red fox"), ("a", "wolf"))] == [
+        "label", None, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("taxon", "message"),
+    [
+        ({"level": "genus", "name": "vulpex"}, "did you mean 'vulpes'"),
+        ({"level": "class", "name": "vulpes"}, "is it of another level"),
+        ({"level": "genus"}, "a taxon is to be"),
+        ({"level": "genus", "name": "vulpes", "dataset": "a"}, "a taxon is to be"),
+        ({"level": "genus", "name": "vulpes", "datasets": "a"}, "a taxon is to be"),
+        ("vulpes", "a taxon is to be"),
+    ],
+)
+def test_a_taxon_that_is_none_is_refused(
+    tmp_path: Path, taxonomy: Taxonomy, taxon: Any, message: str
+) -> None:
+    with pytest.raises(InputInvalid, match=message):
+        with_taxa(tmp_path, {"taxa": [taxon]}, taxonomy)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a,b\n1,2\n", HEADER + "a,fox,g,s,x,__import__('os').getcwd()\n",
+     HEADER + "a,fox,g,s,x,\"[(1, 2)]\"\n", HEADER + "a,fox,g,s,x,[5]\n",
+     HEADER + f"a,fox,g,s,x,{'(' * 50_000}\n", HEADER + f"a,fox,g,s,x,{'x' * 2_000_000}\n"],
+)  # fmt: skip
+def test_a_taxonomy_that_is_none_is_refused_and_nothing_in_it_is_run(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "taxonomy.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputInvalid, match=r"taxonomy\.csv"):
+        taxonomy_module.read(path)
+
+
+def test_a_taxonomy_that_is_not_there_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputMissing, match=r"gone\.csv is not there"):
+        taxonomy_module.read(tmp_path / "gone.csv")

@@ -303,11 +303,12 @@ def test_fractions_are_about_what_was_asked_for(tmp_path: Path) -> None:
 
 def test_crops_without_a_location_are_only_for_training(tmp_path: Path) -> None:
     rows = some_crops() + [crop_row(900 + i, "", "fox") for i in range(200)]
-    split(tmp_path, rows)
+    counts = split(tmp_path, rows)
     nowhere = [row for row in read_dataset(tmp_path) if not row["location"]]
     assert len(nowhere) == 200
     assert {row["split"] for row in nowhere} == {"train"}
     assert read_json(tmp_path, "split_report.json")["audit"]["crops_without_location"] == 200
+    assert "200 crops without a location are only for training" in counts.summary
 
 
 def test_the_old_test_locations_stay_the_test_set(tmp_path: Path) -> None:

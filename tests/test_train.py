@@ -198,8 +198,11 @@ def test_a_last_batch_of_one_is_trained_on(here: Path) -> None:
     assert (RUN / "model.safetensors").exists()
 
 
-def test_the_crops_of_test_need_not_be_there(here: Path) -> None:
+@pytest.mark.parametrize("name", ["test", "seen_test"])
+def test_the_crops_of_a_test_need_not_be_there(here: Path, name: str) -> None:
     make_dataset(here)
+    path = here / "dataset/dataset.csv"
+    path.write_text(path.read_text().replace(",test\n", f",{name}\n"))
     for path in (here / "crops/isle").glob("test*"):
         shutil.rmtree(path)
     stages.perform("train", options())

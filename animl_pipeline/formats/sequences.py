@@ -24,11 +24,11 @@ class Shot(Protocol):
     def sequence(self) -> str: ...  # noqa: D102
 
 
-def find(images: Iterable[Shot]) -> dict[str, str]:
+def find(images: Iterable[Shot], gap_seconds: float = GAP_SECONDS) -> dict[str, str]:
     """Return, by image id, the source's own sequence, or the first image id of the burst.
 
     A burst is a run of images of one camera (location and folder) in which each follows the one
-    before within GAP_SECONDS. An image without a readable datetime has no sequence: "".
+    before within the gap. An image without a readable datetime has no sequence: "".
     """
     images = list(images)
     found = {image.image_id: image.sequence for image in images}
@@ -40,7 +40,7 @@ def find(images: Iterable[Shot]) -> dict[str, str]:
     last: dict[tuple[str, str], tuple[datetime, str]] = {}
     for time, image_id, camera in sorted(timed):
         before, sequence = last.get(camera, (None, image_id))
-        if before is None or (time - before).total_seconds() > GAP_SECONDS:
+        if before is None or (time - before).total_seconds() > gap_seconds:
             sequence = image_id
         last[camera] = (time, sequence)
         found[image_id] = sequence

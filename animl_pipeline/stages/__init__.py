@@ -10,6 +10,7 @@ A stage is a module of this package, named in STAGES, with
 
 import dataclasses
 import importlib
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ class Counts:
     failed: int = 0
     total: int = 0
     tolerate: float = 1.0
+    problem: str = ""  # what is wrong with what was made, so that nothing should go on with it
 
     @property
     def too_many_failed(self) -> bool:
@@ -173,11 +175,14 @@ def record_of(options: StageOptions) -> dict[str, Any]:
 
 
 def refuse_unfinished(folder: Path, *, but: str) -> None:
-    """Raise InputInvalid if a stage, other than `but`, that writes to `folder` has not ended."""
-    for name in STAGES:
-        if name != but and journal(folder, name).exists():
+    """Raise InputInvalid if a stage, other than `but`, that writes to `folder` has not ended.
+
+    The folder may be one of several that a stage makes (dataset/fold_0).
+    """
+    for place, name in itertools.product((folder, folder.parent), STAGES):
+        if name != but and journal(place, name).exists():
             raise InputInvalid(
-                f"`pipeline {name}` into {folder} was interrupted, or is running now: "
+                f"`pipeline {name}` into {place} was interrupted, or is running now: "
                 f"run `pipeline {name}` again (it goes on where it stopped), then this."
             )
 

@@ -1,46 +1,47 @@
 """Divide the crops into train, val and test by location.
 
 Reads   crops/crops.csv              the crops of every dataset
+        crops/<crop>                 the pictures, to compare them across the parts
         --label-spec                 which categories make up each label (else: each is one)
 Writes  dataset/dataset.csv          the crops that have a label, with label and split
         dataset/splits.json          the locations of each part
         dataset/label_index.json     the labels in order
         dataset/split_report.json    how good the split is, what was left out and why, the audit
+        dataset/split_report.html    the same as a page to read
+        With --folds all of these in dataset/fold_0, fold_1, ...; with --audit nothing.
 """
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, audit, files, labelling, labels
-from animl_pipeline.audit import PARTS
+from animl_pipeline import (
+    artifacts,
+    audit,
+    division,
+    fixed,
+    labelling,
+    labels,
+    likeness,
+    locations,
+    rarity,
+    split_files,
+    split_summary,
+    taxonomy,
+    times,
+)  # fmt: skip
+from animl_pipeline.audit import PARTS, TEST, TRAIN, VAL
+from animl_pipeline.division import Divided
 from animl_pipeline.errors import InputInvalid, OptionError
-from animl_pipeline.stages import Counts, option
+from animl_pipeline.fixed import GroupBy
+from animl_pipeline.formats import classification_ds
+from animl_pipeline.rarity import Rare
+from animl_pipeline.stages import Counts, option, refuse_unfinished
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
-
-    from animl_pipeline.partition import Partition
-
-TRAIN, TEST = 0, 2
-
-
-class GroupBy(StrEnum):
-    """What is never divided between two parts."""
-
-    LOCATION = "location"
-    SEQUENCE = "sequence"
-    IMAGE = "image"
-
-
-UNIT_COLUMNS = {
-    GroupBy.LOCATION: ["dataset", "location"],
-    GroupBy.SEQUENCE: ["dataset", "location", "unit"],
-    GroupBy.IMAGE: ["dataset", "location", "unit"],
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +53,49 @@ class Options:
     label_spec: Path | None = option(
         None, help="JSON of labels and their categories; default: every category is a label."
     )
+    taxonomy: Path | None = option(
+        None, help="CSV in MegaDetector's format, for the taxa of the label spec."
+    )
     min_locs: int = option(
-        3, min=1, help="Leave out labels at fewer locations (or groups of --group-by) than this."
+        3, min=1, help="A label at fewer locations (or groups of --group-by) than this is rare."
+    )
+    rare: Rare = option(
+        Rare.DROP, help="What becomes of rare labels; parent: as the label spec says."
     )
     val_frac: float = option(0.2, min=0.0, max=0.9, help="Fraction for choosing the best epoch.")
     test_frac: float = option(0.2, min=0.0, max=0.9, help="Fraction for the final evaluation.")
     group_by: GroupBy = option(
         GroupBy.LOCATION, help="What is never divided; only location tells of new cameras."
     )
+    sequence_gap: float | None = option(
+        None, min=0.0, help="Seconds between two sequences of a camera; default: as in crops.csv."
+    )
+    location_map: Path | None = option(
+        None, help="CSV (dataset,location,same_as) of spellings to merge."
+    )
     match_test: Path | None = option(
         None, help="Folder of an earlier split whose test locations are to stay the test set."
+    )
+    test_locations: Path | None = option(
+        None, help="CSV (dataset,location) of the locations that are to be the test set."
+    )
+    time_cutoff: str | None = option(
+        None, help="Date from which on all is test; what is before is train and val."
+    )
+    seen_test_frac: float = option(
+        0.0, min=0.0, max=0.9, help="Fraction of train set apart to test at known locations."
+    )
+    folds: int | None = option(
+        None, min=3, max=100, help="So many splits in fold_0, ...: a location is in test once."
+    )
+    classification_ds: bool = option(
+        False, help="Also write classification_ds.csv for MegaDetector's own trainer."
+    )
+    compare_pictures: bool = option(
+        True, help="Open the crops to find the same or nearly the same picture in two parts."
+    )
+    audit: Path | None = option(
+        None, help="Only audit the split in this folder, ours or MegaDetector's."
     )
     seed: int = option(0, min=0, max=2**31 - 1, help="Same seed, same split.")
 
@@ -71,229 +105,193 @@ class Options:
         return self.output_dir
 
     @property
+    def dry_run(self) -> bool:
+        """Whether nothing is written."""
+        return self.audit is not None
+
+    @property
     def inputs(self) -> list[Path]:
-        """The crops, the spec, the earlier split."""
-        found = [self.crops_dir / artifacts.CROPS.name]
-        found += [self.label_spec] if self.label_spec else []
+        """The crops, the spec, the maps, the earlier split."""
+        given = [self.label_spec, self.taxonomy, self.location_map, self.test_locations]
+        found = [self.crops_dir / artifacts.CROPS.name, *(path for path in given if path)]
         return found + ([self.match_test / "splits.json"] if self.match_test else [])
+
+    @property
+    def unit(self) -> list[str]:
+        """Return the columns that make up what is never divided."""
+        whole = self.group_by is GroupBy.LOCATION and self.time_cutoff is None
+        return locations.PLACE if whole else [*locations.PLACE, "unit"]
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """Return the wanted fraction of each part that is chosen."""
+        given = self.match_test or self.test_locations or self.time_cutoff
+        test = {} if given else {TEST: self.test_frac}
+        return {TRAIN: 1 - self.val_frac - sum(test.values()), VAL: self.val_frac} | test
 
 
 def run(options: Options) -> Counts:
     """Write the dataset, its split, and the proof beside it."""
-    if options.val_frac + options.test_frac >= 1:
+    if options.audit:
+        return _audited(options, options.audit)
+    _refuse(options)
+    crops, warnings = _prepared(options)
+    spec = _spec(options, crops)
+    labelled, left_out = labelling.labelled(crops, spec, options.seed)
+    places = fixed.test_places(match_test=options.match_test, test_locations=options.test_locations)
+    dataset, undated = fixed.given(
+        labelled, options.group_by, cutoff=options.time_cutoff, places=places,
+        source=options.match_test or options.test_locations,
+    )  # fmt: skip
+    dataset, rare = rarity.handled(
+        dataset, spec, options.unit, least=options.min_locs, rare=options.rare,
+        units=f"{options.group_by}s",
+    )  # fmt: skip
+    prints = None
+    if options.compare_pictures:
+        prints = likeness.fingerprints(options.crops_dir, list(dataset["crop"]))
+    gone = places - set(zip(dataset["dataset"], dataset["location"], strict=True))
+    told = {
+        "rare": rare,
+        "warnings": warnings,
+        "left_out": {
+            "categories": left_out + undated,
+            "labels": [record for record in rare if record["handled"] == "left out"],
+            "unmatched": spec.unmatched(labelling.pairs(crops)),
+        },
+        "test_locations_gone": [list(place) for place in sorted(gone)],
+    }
+    made = []
+    for folder, divided in _divided(dataset, options):
+        report = _report(options, divided, prints) | told
+        report["categories"] = labelling.what_went_where(
+            crops, labelled, divided.dataset, left_out + undated, rare
+        )
+        made.append((folder, divided.dataset, report))
+    for folder, table, report in made:  # nothing is written before all is known to be well
+        split_files.write(
+            folder, table, options.unit, report, megadetector=options.classification_ds
+        )
+    split_files.remove_stale(
+        options.output_dir, folds=options.folds, megadetector=options.classification_ds
+    )
+    return _counted(made, options)
+
+
+def _refuse(options: Options) -> None:
+    """Raise OptionError if options do not go together."""
+    if options.val_frac + options.test_frac >= 1 and not options.folds:
         raise OptionError("--val-frac and --test-frac leave nothing to train on.")
+    given = {"--match-test": options.match_test, "--test-locations": options.test_locations,
+             "--time-cutoff": options.time_cutoff}  # fmt: skip
+    used = [name for name, value in given.items() if value is not None]
+    if len(used) > 1:
+        raise OptionError(f"{used[0]} and {used[1]} both say what the test set is; give one.")
+    if used and options.group_by is not GroupBy.LOCATION:
+        raise OptionError(f"{used[0]} goes with --group-by location.")
+    if used and options.folds:
+        raise OptionError(f"{used[0]} fixes the test set, of which --folds makes several.")
+    if options.classification_ds and len(options.unit) > len(locations.PLACE):
+        raise OptionError("--classification-ds holds splits by location alone.")
+
+
+def _prepared(options: Options) -> tuple["pd.DataFrame", list[str]]:
+    """Return the crops with their locations and sequences as they are, and what is odd."""
     crops = artifacts.read(artifacts.CROPS, options.crops_dir / artifacts.CROPS.name)
     if crops.empty:
         raise InputInvalid(
             f"{options.crops_dir} holds no crops: failures.csv there has the reason of each row."
         )
-    present = set(zip(crops["dataset"], crops["category"], strict=True))
-    spec = labels.read_spec(options.label_spec) if options.label_spec else None
-    spec = spec or labels.categories_as_labels(present)
-    dataset, left_out = labelling.labelled(crops, spec, options.seed)
-    dataset = _with_units(dataset, options.group_by)
-    dataset, rare = _without_rare(dataset, options, spec)
-    units, table, names = _table(dataset, UNIT_COLUMNS[options.group_by])
-    targets, allowed = _wishes(units, options)
-    from animl_pipeline.partition import partition
-
-    found = partition(table, targets, allowed, options.seed)
-    units["split"] = [PARTS[part] for part in found.part]
-    dataset = dataset.merge(units, how="left", on=UNIT_COLUMNS[options.group_by])
-    _refuse_empty(dataset, targets, len(units), options)
-    report = _report(options, dataset, found, _not_covered(table, found, targets, names))
-    unmatched = spec.unmatched(present)
-    report["left_out"] = {"categories": left_out, "labels": rare, "unmatched": unmatched}
-    report["test_locations_gone"] = _gone(units, options)
-    _write(options, dataset, units, names, report)
-    return _counted(dataset, report, options)
+    same_as = locations.read_map(options.location_map) if options.location_map else {}
+    crops, warnings = locations.prepared(crops, same_as)
+    if options.sequence_gap is not None:
+        crops = times.with_gap(crops, options.sequence_gap)
+    return crops, warnings
 
 
-def _with_units(dataset: "pd.DataFrame", group_by: GroupBy) -> "pd.DataFrame":
-    if group_by is GroupBy.LOCATION:
-        return dataset
-    images, sequences = dataset["image_id"], dataset["sequence"]
-    by_sequence = group_by is GroupBy.SEQUENCE
-    return dataset.assign(unit=sequences.where(sequences != "", images) if by_sequence else images)
+def _spec(options: Options, crops: "pd.DataFrame") -> labels.LabelSpec:
+    if not options.label_spec:
+        return labels.categories_as_labels(labelling.pairs(crops))
+    known = taxonomy.read(options.taxonomy) if options.taxonomy else None
+    return labels.read_spec(options.label_spec, known)
 
 
-def _without_rare(
-    dataset: "pd.DataFrame", options: Options, spec: labels.LabelSpec
-) -> tuple["pd.DataFrame", list[dict[str, Any]]]:
-    """Return the crops of the labels at enough locations, and a record for each other label."""
-    columns = UNIT_COLUMNS[options.group_by]
-    known = (
-        dataset if options.group_by is not GroupBy.LOCATION else dataset[dataset["location"] != ""]
-    )
-    places = known.drop_duplicates(["label", *columns]).groupby("label").size()
-    crops = dataset.groupby("label").size()
-    rare = [
-        {
-            "label": label,
-            "crops": int(crops.get(label, 0)),
-            "locations": int(places.get(label, 0)),
-            "reason": f"at fewer than {options.min_locs} {options.group_by}s (--min-locs)",
-        }
-        for label in spec.rules
-        if places.get(label, 0) < options.min_locs
-    ]
-    names = {record["label"] for record in rare}
-    kept = dataset[~dataset["label"].isin(names)].reset_index(drop=True)
-    if kept.empty:
-        found = ", ".join(f"{r['label']} ({r['locations']})" for r in rare) or "none"
-        raise InputInvalid(
-            f"No label is at {options.min_locs} {options.group_by}s or more; {options.group_by}s "
-            f"of each: {found}. Collect more, check the --label-spec, lower --min-locs, or use "
-            "--group-by sequence (it then tells nothing about new cameras)."
-        )
-    return kept, rare
-
-
-def _table(
-    dataset: "pd.DataFrame", columns: list[str]
-) -> tuple["pd.DataFrame", "NDArray[np.int64]", list[str]]:
-    """Return the units, their crops by label (units, labels), and the labels, all in order."""
-    counts = dataset.groupby([*columns, "label"]).size().unstack("label", fill_value=0).sort_index()
-    units = counts.index.to_frame(index=False)
-    return units, counts.to_numpy(dtype="int64"), list(counts.columns)
-
-
-def _wishes(
-    units: "pd.DataFrame", options: Options
-) -> tuple["NDArray[np.float64]", "NDArray[np.bool_]"]:
-    """Return the wanted fraction of each part, and where each unit may go."""
+def _divided(dataset: "pd.DataFrame", options: Options) -> Iterator[tuple[Path, Divided]]:
+    """Yield each division of the crops and the folder it goes to."""
     import numpy as np
 
-    targets = np.array(
-        [1 - options.val_frac - options.test_frac, options.val_frac, options.test_frac]
-    )
-    allowed = np.tile(targets > 0, (len(units), 1))
-    if options.group_by is GroupBy.LOCATION:
-        allowed[(units["location"] == "").to_numpy(), TRAIN + 1 :] = False
-    if options.match_test:
-        if options.group_by is not GroupBy.LOCATION:
-            raise OptionError("--match-test keeps locations, so it goes with --group-by location.")
-        frozen = _test_locations(options.match_test / "splits.json")
-        here = [pair in frozen for pair in zip(units["dataset"], units["location"], strict=True)]
-        if not any(here):
-            raise InputInvalid(
-                f"None of the test locations of {options.match_test} is among the crops."
-            )
-        allowed[:, TEST] = False
-        allowed[here] = [False, False, True]
-        targets = np.array([1 - options.val_frac, options.val_frac, 0.0])
-    return targets, allowed
-
-
-def _test_locations(path: Path) -> set[tuple[str, str]]:
-    """Return the (dataset, location) pairs of an earlier test set."""
-    earlier = files.read_json(path, written_by="`pipeline split`")
-    try:
-        return {(str(dataset), str(location)) for dataset, location in earlier["test"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputInvalid(f"{path} has no list of test locations: {error!r}.") from error
-
-
-def _gone(units: "pd.DataFrame", options: Options) -> list[list[str]]:
-    """Return the locations of the earlier test set that have no crops now."""
-    if not options.match_test:
-        return []
-    here = set(zip(units["dataset"], units["location"], strict=True))
-    return [list(p) for p in sorted(_test_locations(options.match_test / "splits.json") - here)]
-
-
-def _refuse_empty(
-    dataset: "pd.DataFrame", targets: "NDArray[np.float64]", units: int, options: Options
-) -> None:
-    for part, target in zip(PARTS, targets, strict=True):
-        if target > 0 and not (dataset["split"] == part).any():
-            raise InputInvalid(
-                f"{part} would be empty: there are only {units} {options.group_by}s. Use "
-                "--group-by sequence, or --val-frac 0 or --test-frac 0."
-            )
-
-
-def _not_covered(
-    table: "NDArray[np.int64]",
-    found: "Partition",
-    targets: "NDArray[np.float64]",
-    names: list[str],
-) -> list[str]:
-    from animl_pipeline.partition import uncovered
-
-    places = (table > 0).sum(axis=0)
-    return [
-        f"label {names[label]!r} has no crop in {PARTS[part]}: "
-        + (
-            f"it is at {places[label]} locations only"
-            if places[label] < (targets > 0).sum()
-            else "no choice of locations gives it one without taking one from another label"
-        )
-        for label, part in uncovered(table, found.part, targets)
-    ]
+    if options.folds:
+        val = options.val_frac > 0
+        found = division.folds(dataset, options.unit, options.folds, options.seed, val=val)
+        places = [options.output_dir / f"fold_{number}" for number in range(options.folds)]
+    else:
+        divided = division.divide(dataset, options.unit, options.targets, options.seed)
+        found, places = iter([divided]), [options.output_dir]
+    for folder, divided in zip(places, found, strict=True):
+        table = divided.dataset
+        table = table[~table["only_train"] | (table["split"] == TRAIN)].reset_index(drop=True)
+        if options.seen_test_frac:
+            rng = np.random.default_rng(options.seed)
+            table = division.with_seen_test(table, options.seen_test_frac, rng)
+        divided = dataclasses.replace(divided, dataset=table)
+        division.refuse_empty(divided, options.unit, f"{options.group_by}s")
+        yield folder, divided
 
 
 def _report(
-    options: Options,
-    dataset: "pd.DataFrame",
-    found: "Partition",
-    not_covered: list[str],
+    options: Options, divided: Divided, prints: dict[str, likeness.Fingerprint] | None
 ) -> dict[str, Any]:
-    bound = found.bound
+    bound, not_covered = divided.bound, division.not_covered(divided)
+    if not_covered and options.rare is Rare.ERROR:
+        raise InputInvalid(f"{'; '.join(not_covered)} (--rare error).")
+    if options.classification_ds:
+        classification_ds.refuse(divided.dataset["label"].unique())
     return {
         "format_version": "1",
         "seed": options.seed,
         "group_by": options.group_by,
-        "method": found.method,
-        "objective": round(found.objective, 9),
+        "method": divided.method,
+        "objective": round(divided.objective, 9),
         "bound": None if bound is None else round(bound, 9),
-        "gap": None if bound is None else round(found.objective - bound, 9),
-        "targets": {"val": options.val_frac, "test": options.test_frac},
-        "counts": audit.label_counts(dataset),
+        "gap": None if bound is None else round(divided.objective - bound, 9),
+        "targets": {part: divided.targets.get(part, 0.0) for part in PARTS},
+        "counts": audit.label_counts(divided.dataset),
         "not_covered": not_covered,
-        "audit": audit.leaks(dataset),
+        "audit": audit.whole(divided.dataset, prints),
     }
 
 
-def _write(
-    options: Options,
-    dataset: "pd.DataFrame",
-    units: "pd.DataFrame",
-    names: list[str],
-    report: dict[str, Any],
-) -> None:
-    folder = options.output_dir
-    columns = UNIT_COLUMNS[options.group_by]
-    splits = {part: units[units["split"] == part][columns].to_numpy().tolist() for part in PARTS}
-    table = dataset[list(artifacts.DATASET.columns)].sort_values("crop")
-    artifacts.write(artifacts.DATASET, folder / artifacts.DATASET.name, table)
-    files.write_json(folder / "splits.json", splits)
-    files.write_json(folder / "label_index.json", {str(i): name for i, name in enumerate(names)})
-    files.write_json(folder / "split_report.json", report)
-
-
-def _counted(dataset: "pd.DataFrame", report: dict[str, Any], options: Options) -> Counts:
+def _counted(made: list[tuple[Path, "pd.DataFrame", dict[str, Any]]], options: Options) -> Counts:
+    """Return the parts of each split, then all that is left out or odd, and what leaks."""
+    by_choice = audit.DIVIDED_BY_CHOICE["time" if options.time_cutoff else options.group_by]
+    leaks = [audit.fatal(report["audit"], but=by_choice) for _, _, report in made]
+    problem = next(filter(None, leaks), "")
+    _, dataset, report = made[0]
+    lines = split_summary.lines([report for _, _, report in made])
     sizes = {part: int((dataset["split"] == part).sum()) for part in PARTS}
-    located = dataset[dataset["location"] != ""]
-    places = {
-        part: len(located[located["split"] == part].drop_duplicates(["dataset", "location"]))
-        for part in PARTS
-    }
-    lines = [f"label {r['label']!r} left out: {r['reason']}" for r in report["left_out"]["labels"]]
-    lines += [
-        f"category {r['category']!r} of {r['dataset']!r}: {r['crops']:,} crops left out: "
-        f"{r['reason']}"
-        for r in report["left_out"]["categories"]
-    ]
-    lines += report["left_out"]["unmatched"] + report["not_covered"]
-    lines += [
-        f"test location {location!r} of {dataset!r} has no crops now"
-        for dataset, location in report["test_locations_gone"]
-    ]
-    parts = ", ".join(f"{part} {sizes[part]:,} crops at {places[part]:,}" for part in PARTS)
     return Counts(
         items={"labels": len(report["counts"]), **sizes, "left out": len(lines)},
-        summary=f"{len(report['counts'])} labels; {parts} locations; objective "
-        f"{report['objective']:.3f} by {report['method']} -> {options.output_dir}"
-        + "".join(f"\n  {line}" for line in lines),
+        summary=split_summary.summary(made, lines),
+        problem=f"in two parts at once: {problem}. {audit.REMEDY}" if problem else "",
+    )
+
+
+def _audited(options: Options, folder: Path) -> Counts:
+    """Return what is in two parts of a split that is there."""
+    refuse_unfinished(folder, but="")
+    dataset, unplaced = audit.read_split(folder)
+    prints = None
+    if options.compare_pictures:
+        prints = likeness.fingerprints(options.crops_dir, sorted(set(dataset["crop"])))
+    found = audit.whole(dataset, prints)
+    leaks = audit.fatal(found)
+    lines = [f"{name} in two parts: {n:,}" for name, n in found["in_two_parts"].items()]
+    lines.append(found["pictures"])
+    lines += [f"nearly the same: {pair}" for pair in found["near_duplicates"]]
+    lines += [f"{unplaced:,} crops are in no part"] * bool(unplaced)
+    return Counts(
+        items=found["in_two_parts"],
+        summary=f"audit of {folder}: {split_summary.parts(dataset)}"
+        + "".join(f"\n  {x}" for x in lines),
+        problem=f"in two parts at once: {leaks}. {audit.REMEDY}" if leaks else "",
     )

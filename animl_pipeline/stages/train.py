@@ -154,7 +154,7 @@ def _check(dataset: "pd.DataFrame", labels: list[str], options: Options) -> None
         )
     if not (dataset["split"] == "train").any():
         raise InputInvalid(f"{options.dataset_dir}: no crop is in train. Run `pipeline split`.")
-    used = dataset[dataset["split"] != "test"]["crop"]
+    used = dataset[dataset["split"].isin(["train", "val"])]["crop"]
     absent = [crop for crop in used if not (options.crops_dir / crop).is_file()]
     if absent:
         raise InputInvalid(

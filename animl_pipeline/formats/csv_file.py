@@ -1,0 +1,30 @@
+"""A CSV that a person or another tool wrote: some of its columns, as text."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from animl_pipeline.errors import InputInvalid, InputMissing
+
+CELL_MAX = 1_000_000  # characters
+
+
+def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield the number of each row (the header is 1) and its text in these columns.
+
+    Raises:
+        InputMissing, InputInvalid: it is not such a table.
+    """
+    csv.field_size_limit(CELL_MAX)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            missing = [name for name in columns if name not in (rows.fieldnames or ())]
+            if missing:
+                raise InputInvalid(f"{path} has no column {missing[0]}; it needs {list(columns)}.")
+            for number, row in enumerate(rows, start=2):
+                yield number, tuple(row[name] or "" for name in columns)
+    except FileNotFoundError:
+        raise InputMissing(f"{path} is not there. Check the path.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputInvalid(f"{path} is not a table: {error}.") from error

@@ -1,0 +1,62 @@
+"""The files of one split in their folder, and what an earlier split left there."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from animl_pipeline import artifacts, division, files, split_page
+from animl_pipeline.audit import SEEN_TEST
+from animl_pipeline.formats import classification_ds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLD = re.compile(r"fold_\d+")
+NAMES = (
+    artifacts.DATASET.name, "splits.json", "label_index.json", "split_report.json",
+    "split_report.html", classification_ds.NAME,
+)  # fmt: skip
+
+
+def write(
+    folder: Path,
+    dataset: "pd.DataFrame",
+    unit: list[str],
+    report: dict[str, Any],
+    *,
+    megadetector: bool,
+) -> None:
+    """Write the dataset, its split, its labels and its reports."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = dataset[list(artifacts.DATASET.columns)].sort_values("crop")
+    artifacts.write(artifacts.DATASET, folder / artifacts.DATASET.name, table)
+    files.write_json(folder / "splits.json", division.splits_of(dataset, unit))
+    labels = sorted(dataset["label"].unique())
+    files.write_json(folder / "label_index.json", {str(i): name for i, name in enumerate(labels)})
+    files.write_json(folder / "split_report.json", report)
+    files.write_text(folder / "split_report.html", split_page.render(report, table))
+    if megadetector:
+        # Its splits are of locations, so what is set apart at one of train would be trained on.
+        classification_ds.write(folder, table[table["split"] != SEEN_TEST])
+
+
+def remove_stale(folder: Path, *, folds: int | None, megadetector: bool) -> None:
+    """Remove what an earlier split wrote and this one does not."""
+    if folds is not None:
+        _remove(folder, NAMES)
+    elif not megadetector:
+        _remove(folder, (classification_ds.NAME,))
+    for path in folder.iterdir():
+        if FOLD.fullmatch(path.name) and path.is_dir():
+            number = int(path.name.removeprefix("fold_"))
+            if folds is None or number >= folds:
+                _remove(path, NAMES)
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif not megadetector:
+                _remove(path, (classification_ds.NAME,))
+
+
+def _remove(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
