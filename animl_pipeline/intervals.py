@@ -27,6 +27,7 @@ from animl_pipeline.scored import Floats
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
+NEAREST, FURTHEST = 1e-12, 50.0  # to 0 or 1, and on the log scale: past them numbers overflow
 
 
 def leave_one_out(groups: int) -> Floats:
@@ -48,19 +49,25 @@ def jackknife(
 
     `scale` is logit for a figure from 0 to 1, log for one above 0, plain for one of either sign;
     `groups` is how many locations bear on it (default: all m). None where there are fewer than two.
+    Where all are perfect, or none is, there is no spread: then the exact bound for a coin that fell
+    `groups` times on one side (Clopper & Pearson 1934).
     """
     value, left_out = values[0], values[1:]
-    freedom = (len(left_out) if groups is None else groups) - 1
+    groups = len(left_out) if groups is None else groups
     error = standard_error(values)
-    if freedom < 1 or np.isnan(value) or np.isnan(error):
+    if groups < 2 or np.isnan(value) or np.isnan(error):
         return None
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * error
+    if scale == "logit" and value in {0, 1}:
+        bound = ((1 - CONFIDENCE) / 2) ** (1 / groups)
+        return [bound, 1.0] if value == 1 else [0.0, 1 - bound]
     if reach == 0 or scale == "plain":
         return [float(value - reach), float(value + reach)]
     if scale == "log":
-        return [float(value * np.exp(-reach / value)), float(value * np.exp(reach / value))]
+        factor = np.exp(min(reach / value, FURTHEST))
+        return [float(value / factor), float(value * factor)]
     # The delta method: the derivative of the logit at p is 1 / (p (1 - p)).
-    middle, reach = special.logit(value), reach / max(value * (1 - value), np.finfo(float).tiny)
+    middle, reach = special.logit(value), reach / max(value * (1 - value), NEAREST)
     return [float(special.expit(middle - reach)), float(special.expit(middle + reach))]
 
 
