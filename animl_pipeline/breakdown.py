@@ -13,10 +13,6 @@ SMALL_BOX_MAX = 0.02  # of the image's area: below it few pixels are left of the
 
 def headline(scored: Scored) -> dict[str, Any]:
     """Return n, accuracy and macro average precision, each with its interval, and locations."""
-    if not len(scored):
-        return {"n": 0, "locations": 0, "accuracy": None, "macro_average_precision": None} | {
-            "intervals": {}
-        }
     values = _values(scored)
     return {
         "n": len(scored),
@@ -28,6 +24,8 @@ def headline(scored: Scored) -> dict[str, Any]:
 
 def _values(scored: Scored) -> dict[str, Floats]:
     """Return accuracy and macro average precision under `leave_one_out` weights."""
+    if not len(scored):
+        return {name: np.full(1, np.nan) for name in ("accuracy", "macro_average_precision")}
     weights = intervals.leave_one_out(scored.groups)
     right = np.bincount(scored.group, scored.right, scored.groups) @ weights
     all_ = np.bincount(scored.group, minlength=scored.groups) @ weights

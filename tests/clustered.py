@@ -16,7 +16,7 @@ MANY = 12_000
 BURST = 4  # crops
 
 
-def made(locations: int, seed: int, *, crops: float = 25.0) -> Scored:
+def made(locations: int, seed: int, *, crops: float = 25.0, skill: float = 1.6) -> Scored:
     """Crops at so many locations, each with labels, difficulty and confusions of its own."""
     rng, c = np.random.default_rng(seed), len(LABELS)
     count = np.maximum(1, rng.lognormal(np.log(crops) - 0.5, 1.0, locations)).astype(int)
@@ -25,7 +25,7 @@ def made(locations: int, seed: int, *, crops: float = 25.0) -> Scored:
     truth = (rng.random(n)[:, None] > mix).sum(axis=1).clip(0, c - 1)
     logits = rng.normal(0, 0.9, (n, c)) + rng.normal(0, 0.7, (locations, c))[place]
     logits += rng.normal(0, 0.7, (n // BURST + 1, c))[np.arange(n) // BURST]
-    logits[np.arange(n), truth] += rng.normal(1.6, 0.6, locations)[place]
+    logits[np.arange(n), truth] += rng.normal(skill, 0.6, locations)[place]
     places = [("island", f"{number:05}") for number in place]
     return Scored(LABELS, special.softmax(logits, axis=1), truth, places)
 

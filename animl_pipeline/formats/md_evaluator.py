@@ -26,7 +26,7 @@ def write(folder: Path, scored: dict[str, Scored], crops: dict[str, list[str]]) 
             # No time of writing in the header: the same rows are the same bytes.
             table.to_csv(part, index=False, compression={"method": "gzip", "mtime": 0})
     overall = {split: _overall(of_split) for split, of_split in scored.items()}
-    table = pd.DataFrame.from_dict(overall, orient="index").sort_index(axis=0).sort_index(axis=1)
+    table = pd.DataFrame.from_dict(overall, orient="index")
     _write_csv(folder / "overall_metrics.csv", table.rename_axis("split").reset_index())
     stats = [_label_stats(split, of_split) for split, of_split in scored.items()]
     _write_csv(folder / "label_stats.csv", pd.concat(stats))
@@ -41,8 +41,8 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def _weights(scored: Scored) -> Floats:
-    """Return n / (c n_label) for each row, c being the labels of the whole index (n,)."""
-    counts = np.bincount(scored.truth, minlength=len(scored.labels))
+    """Return n / (c n_label) for each row (n,), c being the number of labels with rows."""
+    counts = np.bincount(scored.truth)
     return np.asarray(len(scored) / (np.count_nonzero(counts) * counts[scored.truth]))
 
 
@@ -57,16 +57,15 @@ def _outputs(scored: Scored, crops: list[str]) -> pd.DataFrame:
 
 
 def _overall(scored: Scored) -> dict[str, float]:
-    rows, weights = np.arange(len(scored)), _weights(scored)
-    own = scored.probabilities[rows, scored.truth]
+    own, weights = scored.probabilities[np.arange(len(scored)), scored.truth], _weights(scored)
     loss = metrics.surprise(scored)
     found = {"loss": float(loss.mean()), "loss_weighted": float((loss * weights).mean())}
-    for k in TOP:
-        ahead = (scored.probabilities > own[:, None]).sum(axis=1)
-        inside = scored.right if k == 1 else ahead < k
-        found[f"acc_top{k}"] = 100 * float(inside.mean())
-        found[f"acc_weighted_top{k}"] = 100 * float((inside * weights).mean())
-    return found
+    ahead = (scored.probabilities > own[:, None]).sum(axis=1)
+    inside = {k: scored.right if k == 1 else ahead < k for k in TOP}
+    found |= {f"acc_top{k}": 100 * float(rows.mean()) for k, rows in inside.items()}
+    return found | {
+        f"acc_weighted_top{k}": 100 * float((rows * weights).mean()) for k, rows in inside.items()
+    }
 
 
 def _label_stats(split: str, scored: Scored) -> pd.DataFrame:
