@@ -56,7 +56,7 @@ class Options:
     )
     empty_label: str = option("empty", help="The label, if there is one, of crops without animals.")
     compare: Path | None = option(
-        None, help="Another run's folder, or MegaDetector results with classifications."
+        None, help="Another run's folder, or a .json of MegaDetector results with classifications."
     )
     compare_mapping: Path | None = option(
         None, help='JSON {"label": ["label of the other", ...]}; default: labels of equal name.'
@@ -91,6 +91,13 @@ class Options:
             raise InputInvalid(message) from error
 
     @property
+    def compared_run(self) -> Path | None:
+        """Return the folder of the run to compare with, unless --compare is a file of results."""
+        if self.compare is None or self.compare.suffix == ".json":
+            return None
+        return files.pointed_at(self.compare)
+
+    @property
     def inputs(self) -> list[Path]:
         """The classifier and the dataset, and what they are compared with."""
         if not self.run_folder.is_dir():
@@ -98,9 +105,9 @@ class Options:
         run = [self.run_folder / "model.json", self.run_folder / "model.safetensors"]
         run.append(self.as_trained("dataset_dir") / artifacts.DATASET.name)
         if self.compare:
-            other = files.pointed_at(self.compare)
+            other = self.compared_run
             names = ("model.json", "model.safetensors")
-            run += [other / name for name in names] if other.is_dir() else [other]
+            run += [other / name for name in names] if other else [self.compare]
         return run + [path for path in (self.compare_mapping, self.target_mapping) if path]
 
 
@@ -205,7 +212,12 @@ def _compared(fabric: "Fabric", split: "Split", options: Options) -> dict[str, A
     if options.compare is None:
         return None
     crops_dir = options.as_trained("crops_dir")
-    other = peers.other(options.compare, split, fabric, crops_dir, given=options.compare_mapping)
+    given = options.compare_mapping
+    other = (
+        peers.of_run(options.compared_run, split, fabric, crops_dir, given=given)
+        if options.compared_run
+        else peers.of_results(options.compare, split, given=given)
+    )
     return comparison.compare(split.scored, other, seed=SEED)
 
 
