@@ -67,6 +67,7 @@ def figures(
     width, height = (split.rows[side].to_numpy(dtype=np.float64) for side in ("width", "height"))
     chosen_on = operating.image_sureness(val.scored, val.images) if val else None
     sureness = operating.image_sureness(scored, split.images)
+    suspects = label_error_table(split)
     empty = scored.labels.index(empty_label) if empty_label in scored.labels else None
     return metrics.evaluate(scored) | {
         "guessing": guessing(scored),
@@ -78,10 +79,7 @@ def figures(
         "review": operating.review(chosen_on, sureness),
         "empties": None if empty is None else operating.skipped_empties(scored, empty),
         "mistakes": mistakes(split),
-        "label_errors": {
-            "n": len(label_error_table(split)),
-            "examples": examples(label_error_table(split)),
-        },
+        "label_errors": {"n": len(suspects), "examples": examples(suspects)},
     }
 
 

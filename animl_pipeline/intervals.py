@@ -8,7 +8,7 @@ label the locations that hold the label are counted.
 The plain bootstrap of locations falls short, as a resample lacks locations and with them labels;
 that of crops takes a burst for independent news. Share of 400 simulated data sets of locations
 with labels, difficulty and bursts of their own whose interval holds the true macro average
-precision, 0.95 being wanted (`scripts/bench evaluate --coverage`):
+precision, 0.95 being wanted (`scripts/bench evaluate --only coverage`):
 
     locations                                6     12     20     30     60
     this                                  0.96   0.96   0.95   0.95   0.94

@@ -1,6 +1,6 @@
 """Simulated predictions at locations that differ: in labels, in difficulty, in bursts.
 
-A run of `scripts/bench evaluate --coverage` measures with them how often an interval holds the
+`scripts/bench evaluate --only coverage` measures with them how often an interval holds the
 truth, which here is known: the figure over very many locations.
 """
 

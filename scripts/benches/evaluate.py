@@ -1,6 +1,6 @@
 """Measure `pipeline evaluate`: its speed beside MegaDetector's evaluator, its size, its intervals.
 
-    scripts/bench evaluate [--only speed|size|coverage] [--model-name efficientnet-b0]
+    scripts/bench evaluate [--only speed|size|coverage|planted] [--model-name efficientnet-b0]
 
 speed      crops per second on the CPU, of reading, resizing, predicting; the peer is `test_epoch`
            of MegaDetector's own evaluate_model.py with the same weights, crops and readers, and
@@ -8,12 +8,15 @@ speed      crops per second on the CPU, of reading, resizing, predicting; the pe
 size       100,000 predictions, 500 locations, 50 labels: figures with intervals, and the page; the
            peer is scikit-learn's average_precision_score with sample weights
 coverage   how often an interval holds the truth, in simulated data sets whose locations differ
+planted    5 % of the labels of the demo's crops (scripts/demo first) are made wrong: how many of
+           them come in the first tenth of the ranking of label errors
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,11 +32,24 @@ from sklearn.metrics import average_precision_score
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 import clustered
 
-from animl_pipeline import classifier, devices, evaluation, intervals, metrics, prediction, report
+from animl_pipeline import (
+    artifacts,
+    classifier,
+    devices,
+    evaluation,
+    intervals,
+    metrics,
+    prediction,
+    report,
+)
 from animl_pipeline.scored import Floats, Scored
 
 BATCHES = (8, 16, 64, 256)
 ROUNDS = 3
+TRAIN = (
+    "train --no-pretrained --model-name efficientnet-b0 --image-size 64 --lr 3e-4 --epochs 16 "
+    "--batch-size 32 --precision 32-true"
+)
 SIDES_PX = (120, 480)  # of the crops, as of animals near and far
 PEER = """
 import json, sys, time
@@ -206,6 +222,31 @@ def methods(scored: Scored, seed: int) -> dict[str, list[float]]:
     return {name: ends or [np.nan, np.nan] for name, ends in found.items()}
 
 
+def planted(demo: Path, share: float = 0.05) -> None:
+    """Print how many planted label errors come first; trains as scripts/demo does."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("crops", "dataset"):
+            shutil.copytree(demo / part, folder / part)
+        table = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")
+        labels, rng = sorted(set(table["label"])), np.random.default_rng(0)
+        rows = rng.choice(len(table), round(share * len(table)), replace=False)
+        for row in rows:
+            others = [label for label in labels if label != table.loc[row, "label"]]
+            table.loc[row, "label"] = rng.choice(others)
+        artifacts.write(artifacts.DATASET, folder / "dataset/dataset.csv", table)
+        for words in (TRAIN, "evaluate --splits train,val,test"):
+            command = [sys.executable, "-m", "animl_pipeline", *words.split()]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        found = pd.concat(
+            artifacts.read(artifacts.LABEL_ERRORS, path)
+            for path in sorted((folder / "runs/latest/evaluation").glob("label_errors_*.csv"))
+        )
+        first = found.sort_values("margin", ascending=False).head(len(table) // 10)
+        hits = len(set(first["crop"]) & set(table.loc[rows, "crop"]))
+        print(f"{hits} of {len(rows)} planted label errors are among the first {len(first)} crops")
+
+
 def macro(scored: Scored, weights: Floats) -> Floats:
     """Return macro average precision under each weighting."""
     return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
@@ -215,9 +256,10 @@ def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, required=True)
-    parser.add_argument("--only", choices=("speed", "size", "coverage"))
+    parser.add_argument("--only", choices=("speed", "size", "coverage", "planted"))
     parser.add_argument("--model-name", default="efficientnet-b0")
     parser.add_argument("--crops", type=int, default=400)
+    parser.add_argument("--demo", type=Path, default=Path("demo"))
     asked = parser.parse_args()
     if asked.only in {None, "speed"}:
         speed(asked.peers, asked.model_name, asked.crops)
@@ -225,6 +267,8 @@ def main() -> None:
         size()
     if asked.only in {None, "coverage"}:
         coverage()
+    if asked.only in {None, "planted"}:
+        planted(asked.demo)
 
 
 if __name__ == "__main__":
