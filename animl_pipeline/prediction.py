@@ -18,8 +18,7 @@ from animl_pipeline import artifacts, classifier, learning, mapping
 from animl_pipeline.mapping import Mapping
 
 # On a CPU larger batches outgrow its caches: see the README, Measured.
-BATCH_SIZE = {"cpu": 16}
-BATCH_SIZE_OF_A_GPU = 128
+BATCH_ON_CPU, BATCH_ON_GPU = 16, 128
 # The norm after each convolution, by the names efficientnet-pytorch gives them.
 NORM_AFTER = {
     "_conv_stem": "_bn0",
@@ -109,7 +108,7 @@ def predict(
     )
     loader = learning.loader(
         crops,
-        batch_size=BATCH_SIZE.get(fabric.device.type, BATCH_SIZE_OF_A_GPU),
+        batch_size=BATCH_ON_CPU if fabric.device.type == "cpu" else BATCH_ON_GPU,
         workers=min(8, os.cpu_count() or 1),
     )
     found = classifier.predict(fabric, fabric.setup(watched), loader, title)

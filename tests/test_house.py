@@ -49,7 +49,8 @@ CONTRACT_FILES = (
 # Options of other programs (pip, git, docker, tensorboard, aws) that the README may name.
 OTHERS = {
     "--logdir", "--upgrade", "--extra-index-url", "--index-url", "--constraint", "--editable",
-    "--recursive", "--no-sign-request", "--help", "--version", "--rm", "--gpus", "--depth", "--only",
+    "--recursive", "--no-sign-request", "--help", "--version", "--rm", "--gpus", "--depth",
+    "--only",
 }  # fmt: skip
 
 
