@@ -124,7 +124,7 @@ def evaluation_of(
         "seen_against_new": None,
         "comparison": None,
         "model": dataclasses.asdict(card),
-        "training": {"epochs": 20, "minutes": 20.3, "images_per_second": 212.0},
+        "training": {"epochs": 20},
         "commands": ["pipeline train --epochs 20", "pipeline evaluate"],
         "versions": {"torch": "2.8.0"},
     }

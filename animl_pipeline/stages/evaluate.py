@@ -225,11 +225,8 @@ def _training(options: Options) -> dict[str, Any] | None:
     path = options.run_folder / artifacts.HISTORY.name
     if not path.exists() or (history := artifacts.read(artifacts.HISTORY, path)).empty:
         return None
-    return {
-        "epochs": len(history),
-        "minutes": float(history["seconds"].sum() / 60),
-        "images_per_second": float(history["images_per_second"].mean()),
-    }
+    # No seconds: they differ from run to run, and the same run is to be the same bytes.
+    return {"epochs": len(history)}
 
 
 def _keep_temperature(card: "Card", temperature: float | None, options: Options) -> None:
