@@ -46,7 +46,7 @@ from animl_pipeline.scored import Floats, Scored
 
 LABELS = ["bird", "fox", "lizard"]  # its evaluator needs three, and all of them in every part
 BATCHES = (8, 16, 64)
-ROUNDS = 1
+ROUNDS = 3
 TRAIN = (
     "train --no-pretrained --model-name efficientnet-b0 --image-size 64 --lr 3e-4 --epochs 16 "
     "--batch-size 32 --precision 32-true"
