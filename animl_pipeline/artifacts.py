@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CONFIDENCE = "confidence"
 NUMBERS = {CONFIDENCE, "x", "y", "width", "height", "lr", "train_loss", "val_loss"}
 NUMBERS |= {"val_balanced_accuracy", "val_macro_average_precision", "seconds", "images_per_second"}
+NUMBERS |= {"probability", "margin"}
 FRACTIONS = {CONFIDENCE, "x", "y", "width", "height"}
 INTEGERS = {"epoch"}
 PROBABILITY = "prob_"
@@ -69,6 +70,16 @@ HISTORY = Table(
     ),
     may_be_empty=("val_loss", "val_balanced_accuracy", "val_macro_average_precision"),
     key="epoch",
+)  # fmt: skip
+LABEL_ERRORS = Table(
+    name="label_errors.csv",
+    written_by="pipeline evaluate",
+    columns=(
+        "image", "image_id", "annotation_id", "crop", "dataset", "location", "label", "suggested",
+        "probability", "margin",
+    ),
+    may_be_empty=("annotation_id", "location"),
+    key="crop",
 )  # fmt: skip
 PREDICTIONS = Table(
     name="predictions.csv",

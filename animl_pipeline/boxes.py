@@ -68,3 +68,16 @@ def _place(twice_centre: int, side: int, frame: int) -> int:
     if tie and twice_start < frame - side:
         start += 1
     return min(max(start, 0), frame - side)
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return the area two boxes share over the area they cover together, 0 to 1.
+
+    >>> overlap((0, 0, 0.5, 1), (0.25, 0, 0.5, 1))
+    0.3333333333333333
+    """
+    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    shared = max(wide, 0.0) * max(high, 0.0)
+    both = one[2] * one[3] + other[2] * other[3] - shared
+    return shared / both if both > 0 else 0.0

@@ -57,6 +57,7 @@ class Card:
     mean: list[float] = field(default_factory=lambda: list(IMAGENET_MEAN))
     std: list[float] = field(default_factory=lambda: list(IMAGENET_STD))
     interpolation: str = "bicubic"
+    temperature: float | None = None  # to divide the logits by; `evaluate` fits it on val
     format_version: str = FORMAT_VERSION
 
 
@@ -158,7 +159,12 @@ def save(folder: Path, network: nn.Module, card: Card) -> None:
     with files.whole(folder / WEIGHTS) as part:
         # The library's own save_file leaves a file of a random name behind when it is killed.
         part.write_bytes(to_bytes(state, metadata={"card": json.dumps(content)}))
-    files.write_json(folder / CARD, content)
+    save_card(folder, card)
+
+
+def save_card(folder: Path, card: Card) -> None:
+    """Write the card beside weights that stay as they are, whole or not at all."""
+    files.write_json(folder / CARD, dataclasses.asdict(card))
 
 
 def read_card(folder: Path) -> Card:
@@ -193,8 +199,13 @@ def _checks(card: Card) -> dict[str, bool]:
         "mean": _three_numbers(card.mean),
         "std": _three_numbers(card.std) and 0 not in card.std,
         "interpolation": card.interpolation in {mode.value for mode in v2.InterpolationMode},
+        "temperature": card.temperature is None or _is_positive(card.temperature),
         "options": isinstance(card.options, dict),
     }
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in {int, float} and 0 < value < float("inf")
 
 
 def _three_numbers(values: Any) -> bool:

@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 
 from animl_pipeline import classifier, files, images, metrics
 from animl_pipeline.errors import ImageUnusable, InputInvalid, TrainingDiverged
+from animl_pipeline.scored import Scored
 from animl_pipeline.workers import progress
 
 READ, REPLACED, LOST = 0, 1, 2
@@ -223,13 +224,12 @@ def score(predicted: classifier.Predictions) -> tuple[float, float, float]:
         raise TrainingDiverged(f"The network gives no numbers any more. {REMEDY}")
     if not len(truth):
         return math.nan, math.nan, math.nan
-    present = np.unique(truth)
-    right = probabilities.argmax(axis=1) == truth
-    return (
-        metrics.log_loss(probabilities, truth),
-        float(np.mean([right[truth == label].mean() for label in present])),
-        float(metrics.label_average_precisions(probabilities, truth)[present].mean()),
-    )
+    labels = [str(number) for number in range(probabilities.shape[1])]
+    scored = Scored(labels, probabilities, truth, [("", "")] * len(truth))
+    found = metrics.figures(scored, np.ones((1, 1)))
+    names = ("log_loss", "balanced_accuracy", "macro_average_precision")
+    loss, accuracy, average_precision = (float(found[name][0]) for name in names)
+    return loss, accuracy, average_precision
 
 
 def loader(

@@ -2,212 +2,219 @@
 
 Average precision of a label, one against the rest: AP = sum over k of (R_k - R_(k-1)) P_k, with
 precision P and recall R at every distinct probability from the highest down; what scikit-learn's
-`average_precision_score` computes, here for many weightings of the rows at once. Labels without
-an example have no average precision: None, never 0, and they are in no mean.
+`average_precision_score` computes, here for many weightings of the locations at once. Labels
+without an example have no average precision: None, never 0, and they are in no mean.
 """
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn import metrics as sk
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from animl_pipeline import calibration, intervals
+from animl_pipeline.scored import Floats, Ints, Rows, Scored
 
 FORMAT_VERSION = "1"
-ECE_BINS = 15  # of equal width, as torchmetrics' default
-RESAMPLES = 1000
-INTERVAL = (2.5, 97.5)  # percentiles: 95 %
-BATCH = 100  # resamples at a time, to bound memory
+TOP = (3, 5)  # the k of top-k accuracy
+BLOCK = 2048  # distinct scores at a time, to bound memory
+EXACT_IN_FLOAT32 = 2**24  # whole numbers up to it, and so sums of them in any order
 
 
-def average_precision(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Return the average precision (m,) of one label under m weightings of the n rows.
+def average_precision(scores: Floats, positive: Rows, group: Ints, weights: Floats) -> Floats:
+    """Return the average precision (m,) of one label under m weightings of the groups of rows.
 
-    `scores` (n,), `positive` (n,), `weights` (m, n). NaN where no positive has a weight.
+    `scores` (n,), `positive` (n,), `group` (n,) from 0, `weights` (groups, m). NaN where no
+    positive has a weight. Only the scores of positives matter: the rows between two of them are
+    counted by group, and the counts times the weights are one matrix product for all weightings.
     """
     order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)  # the last row of every distinct score
-    weights = weights[:, order]
-    hits = np.cumsum(weights * positive[order], axis=1)[:, last]
-    seen = np.cumsum(weights, axis=1)[:, last]
-    precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
-    gained = np.diff(hits, axis=1, prepend=0.0)
-    total = hits[:, -1]
-    with np.errstate(invalid="ignore"):
-        return np.asarray((gained * precision).sum(axis=1) / total)
+    scores, positive, group = scores[order], positive[order], group[order]
+    run = np.cumsum(np.diff(scores, prepend=scores[:1]) != 0)  # rows of equal score share a number
+    runs = np.unique(run[positive])
+    step = np.searchsorted(runs, run)  # the first run with a positive that has the row in its count
+    groups, m = weights.shape
+    whole = len(scores) * weights.max(initial=0) < EXACT_IN_FLOAT32 and (weights % 1 == 0).all()
+    fast = weights.astype(np.float32 if whole else np.float64)
+    seen, hits, area = np.zeros((1, groups)), np.zeros((1, m)), np.zeros(m)
+    for start in range(0, len(runs), BLOCK):
+        size = min(BLOCK, len(runs) - start)
+        rows = slice(*np.searchsorted(step, [start, start + size]))
+        cells = (step[rows] - start) * groups + group[rows]
+        counts = _table(cells, size, groups).cumsum(axis=0) + seen
+        gained = _weighted(_table(cells[positive[rows]], size, groups), fast)
+        found, looked_at = gained.cumsum(axis=0) + hits, _weighted(counts, fast)
+        area += _ratio(gained * found, looked_at, empty=0.0).sum(axis=0)
+        seen, hits = counts[-1:], found[-1:]
+    return _ratio(area, hits[0])
 
 
-def evaluate(
-    probabilities: Floats, truth: Ints, labels: list[str], places: list[tuple[str, str]], seed: int
-) -> dict[str, Any]:
-    """Return the figures of one split of at least one row, as metrics.json holds them.
+def _table(cells: Ints, rows: int, columns: int) -> Ints:
+    return np.bincount(cells, minlength=rows * columns).reshape(rows, columns)
 
-    `probabilities` (n, labels), `truth` (n,) the index of each row's label, `places` (n,) the
-    (dataset, location) of each row: what the intervals resample, since the crops of one camera
-    are not independent.
+
+def _weighted(counts: Any, weights: Any) -> Floats:
+    """Return counts @ weights, exactly where these are whole numbers."""
+    return np.asarray((counts.astype(weights.dtype) @ weights).astype(np.float64))
+
+
+def label_average_precisions(scored: Scored, weights: Floats | None = None) -> Floats:
+    """Return the average precision of every label (labels, m); NaN for one without examples.
+
+    `weights` (groups, m) is of the locations; without it every row counts once, and m is 1.
     """
-    predicted = probabilities.argmax(axis=1)
-    numbers = list(range(len(labels)))
-    counts = np.bincount(truth, minlength=len(labels))
-    precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        truth, predicted, labels=numbers, zero_division=np.nan
-    )
-    # Recall of a label without examples, and precision of one never predicted, have no value;
-    # in the means over the labels with examples a precision without value counts as 0.
-    present = counts > 0
-    aps = label_average_precisions(probabilities, truth)
-    overall = {
-        "n": len(truth),
-        "accuracy": _number((predicted == truth).mean()),
-        "balanced_accuracy": _number(recall[present].mean()),
-        "macro_average_precision": _number(aps[present].mean()),
-        "weighted_average_precision": _number(np.average(aps[present], weights=counts[present])),
-        "micro_average_precision": _number(
-            average_precision(
-                probabilities.ravel(),
-                (truth[:, None] == numbers).ravel(),
-                np.ones((1, probabilities.size)),
-            )[0]
-        ),
-        "macro_precision": _number(np.nan_to_num(precision[present]).mean()),
-        "macro_recall": _number(recall[present].mean()),
-        "macro_f1": _number(np.nan_to_num(f1[present]).mean()),
-        "log_loss": _number(log_loss(probabilities, truth)),
-        "ece": _number(expected_calibration_error(probabilities, truth)),
-    }
-    per_label = {
-        label: {
-            "n": int(counts[i]),
-            "average_precision": _number(aps[i]),
-            "precision": _number(precision[i]),
-            "recall": _number(recall[i]) if counts[i] else None,
-            "f1": _number(f1[i]) if counts[i] else None,
-        }
-        for i, label in enumerate(labels)
-    }
-    return {
-        **overall,
-        "per_label": per_label,
-        "labels_without_examples": [name for name, n in zip(labels, counts, strict=True) if not n],
-        "confusion_matrix": confusion_matrix(truth, predicted, len(labels)).tolist(),
-        "by_location": _by_location(probabilities, truth, places),
-        "intervals": intervals(probabilities, truth, labels, places, seed),
-    }
-
-
-def label_average_precisions(probabilities: Floats, truth: Ints) -> Floats:
-    """Return the average precision of every label (labels,); NaN for one without examples."""
-    once = np.ones((1, len(truth)))
-    return np.array([
-        average_precision(column, truth == i, once)[0] for i, column in enumerate(probabilities.T)
+    group = scored.group if weights is not None else np.zeros(len(scored), dtype=np.int64)
+    weights = np.ones((1, 1)) if weights is None else weights
+    return np.stack([
+        average_precision(column, scored.truth == i, group, weights)
+        for i, column in enumerate(scored.probabilities.T)
     ])  # fmt: skip
 
 
-def confusion_matrix(truth: Ints, predicted: Ints, labels: int) -> Ints:
-    """Return counts (labels, labels), rows true, columns predicted."""
-    counts = np.bincount(truth * labels + predicted, minlength=labels * labels)
-    return np.asarray(counts.reshape(labels, labels))
+def figures(scored: Scored, weights: Floats) -> dict[str, Floats]:
+    """Return every figure (m,) under m weightings of the locations (groups, m).
 
-
-def log_loss(probabilities: Floats, truth: Ints) -> float:
-    """Return the mean of -log of the probability of the true label, kept off 0."""
-    own = probabilities[np.arange(len(truth)), truth] / probabilities.sum(axis=1)
-    return float(-np.log(np.clip(own, np.finfo(np.float64).eps, 1.0)).mean())
-
-
-def expected_calibration_error(probabilities: Floats, truth: Ints) -> float:
-    """Return the mean over rows of |accuracy - confidence| of their bin of top probability."""
-    top = probabilities.max(axis=1)
-    right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
-    edges = np.linspace(0, 1, ECE_BINS + 1)
-    bins = np.clip(np.searchsorted(edges, top, side="left") - 1, 0, ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=right - top, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / len(truth))
-
-
-def intervals(
-    probabilities: Floats, truth: Ints, labels: list[str], places: list[tuple[str, str]], seed: int
-) -> dict[str, list[float] | None]:
-    """Return 95 % intervals by resampling locations with replacement.
-
-    Percentiles of the resamples, moved so that their median is the figure itself: a resample lacks
-    some locations, and with them labels, so its macro average precision is too high on average.
-    A figure is None where there are fewer than two locations to resample, or where fewer than
-    half of the resamples have it.
+    The keys are those of a split in metrics.json; of a label `<figure>/<label>`.
     """
-    number = {place: index for index, place in enumerate(sorted(set(places)))}
-    place = np.array([number[place] for place in places])
-    rng = np.random.default_rng(seed)
-    drawn: dict[str, list[Floats]] = {}
-    for _ in range(RESAMPLES // BATCH if len(number) > 1 else 0):
-        draws = rng.multinomial(len(number), np.full(len(number), 1 / len(number)), size=BATCH)
-        weights = draws[:, place].astype(np.float64)
-        for name, values in _resampled_figures(probabilities, truth, labels, weights).items():
-            drawn.setdefault(name, []).append(values)
-    figures = _resampled_figures(probabilities, truth, labels, np.ones((1, len(truth))))
+    aps = label_average_precisions(scored, weights)
+    c = len(scored.labels)
+    cells = scored.truth * c + scored.predicted
+    confused = _sums(scored, cells, c * c, weights).reshape(c, c, -1)
+    hits = np.einsum("iim->im", confused)
+    of_label, said = confused.sum(axis=1), confused.sum(axis=0)
+    precision, recall = _ratio(hits, said), _ratio(hits, of_label)
+    f1 = _ratio(2 * hits, of_label + said)
+    present, n = of_label > 0, of_label.sum(axis=0)
+    pooled = np.repeat(scored.group, c)
+    own = (scored.truth[:, None] == np.arange(c)).ravel()
+    found = {
+        "accuracy": _ratio(hits.sum(axis=0), n),
+        **{f"top_{k}_accuracy": _top(scored, k, weights) for k in TOP if k < c},
+        "balanced_accuracy": _mean(recall, present),
+        "macro_average_precision": _mean(aps, present),
+        "weighted_average_precision": _ratio((np.nan_to_num(aps) * of_label).sum(axis=0), n),
+        "micro_average_precision": average_precision(
+            scored.probabilities.ravel(), own, pooled, weights
+        ),
+        # A label that is never predicted has no precision; in the mean it counts as 0.
+        "macro_precision": _mean(np.nan_to_num(precision), present),
+        "macro_recall": _mean(recall, present),
+        "macro_f1": _mean(f1, present),
+        "log_loss": _ratio(_summed(scored, surprise(scored), weights), n),
+        "ece": _ratio(_calibration_gaps(scored, weights), n),
+    }
+    f1 = np.where(present, f1, np.nan)
+    per_label = {"average_precision": aps, "precision": precision, "recall": recall, "f1": f1}
+    for figure, rows in per_label.items():
+        found |= {f"{figure}/{name}": rows[i] for i, name in enumerate(scored.labels)}
+    return found
+
+
+def surprise(scored: Scored) -> Floats:
+    """Return -log of the probability of the true label (n,), kept finite: the log loss of each."""
+    own = scored.probabilities[np.arange(len(scored)), scored.truth]
+    own = own / scored.probabilities.sum(axis=1)
+    return np.asarray(-np.log(np.clip(own, np.finfo(np.float64).eps, 1.0)))
+
+
+def _calibration_gaps(scored: Scored, weights: Floats) -> Floats:
+    """Return the sum over bins of |right - top probability|, summed over the rows of each (m,)."""
+    top = scored.probabilities.max(axis=1)
+    bins = calibration.bins_of(top)
+    gaps = _sums(scored, bins, calibration.BINS + 1, weights, of=scored.right - top)
+    return np.asarray(np.abs(gaps).sum(axis=0))
+
+
+def _top(scored: Scored, k: int, weights: Floats) -> Floats:
+    """Return the share whose label is among the k most probable, ties broken as scikit-learn."""
+    own = scored.probabilities[np.arange(len(scored)), scored.truth][:, None]
+    later = np.arange(len(scored.labels)) > scored.truth[:, None]
+    ahead = (scored.probabilities > own) | ((scored.probabilities == own) & later)
+    inside = (ahead.sum(axis=1) < k).astype(np.float64)
+    return _ratio(_summed(scored, inside, weights), _summed(scored, np.ones(len(scored)), weights))
+
+
+def _summed(scored: Scored, values: Floats, weights: Floats) -> Floats:
+    """Return the sum of values (n,) under each weighting (m,)."""
+    return np.asarray(np.bincount(scored.group, values, scored.groups) @ weights)
+
+
+def _sums(
+    scored: Scored, kind: Ints, kinds: int, weights: Floats, of: Floats | None = None
+) -> Floats:
+    """Return the count of rows, or the sum of `of` (n,), by kind (n,): (kinds, m)."""
+    cells = kind * scored.groups + scored.group
+    sums = np.bincount(cells, of, kinds * scored.groups).reshape(kinds, scored.groups)
+    return np.asarray(sums @ weights)
+
+
+def _ratio(part: Any, of: Any, empty: float = np.nan) -> Floats:
+    full = np.full(np.shape(part), empty)
+    return np.asarray(np.divide(part, of, out=full, where=np.asarray(of) > 0))
+
+
+def _mean(values: Floats, present: Rows) -> Floats:
+    """Return the mean over the labels that are present (labels, m) -> (m,)."""
+    return _ratio(np.where(present, values, 0.0).sum(axis=0), present.sum(axis=0))
+
+
+def calibration_figures(scored: Scored) -> dict[str, Any]:
+    """Return log loss, expected calibration error and the bins of the reliability diagram."""
+    n = len(scored)
+    gaps = _calibration_gaps(scored, np.ones((scored.groups, 1)))
     return {
-        name: _interval(np.concatenate(drawn[name]), float(value[0])) if drawn else None
-        for name, value in figures.items()
+        "log_loss": float(surprise(scored).mean()),
+        "ece": float(gaps[0] / n),
+        "reliability": calibration.reliability(scored.probabilities, scored.truth),
     }
 
 
-def _resampled_figures(
-    probabilities: Floats, truth: Ints, labels: list[str], weights: Floats
-) -> dict[str, Floats]:
-    """Return every figure that gets an interval (m,), under m weightings of the rows (m, n)."""
-    right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
-    aps = np.stack(
-        [average_precision(p, truth == i, weights) for i, p in enumerate(probabilities.T)]
-    )
-    own = [truth == i for i in range(len(labels))]
-    recalls = np.stack([_ratio(weights, mine * right, mine) for mine in own])
+def mean_of_known(aps: Floats) -> Floats:
+    """Return the mean over the labels that have a value (labels, m) -> (m,)."""
+    return _mean(aps, ~np.isnan(aps))
+
+
+def evaluate(scored: Scored) -> dict[str, Any]:
+    """Return the figures of one split of at least one row, as metrics.json holds them."""
+    values = figures(scored, intervals.leave_one_out(scored.groups))
+    counts = np.bincount(scored.truth, minlength=len(scored.labels))
+    overall = {name: number(value[0]) for name, value in values.items() if "/" not in name}
     return {
-        "accuracy": _ratio(weights, right, np.ones_like(right)),
-        "balanced_accuracy": _mean_of_known(recalls),
-        "macro_average_precision": _mean_of_known(aps),
-        **{f"average_precision/{name}": aps[i] for i, name in enumerate(labels)},
+        "n": len(scored),
+        **{f"top_{k}_accuracy": None for k in TOP},
+        **overall,
+        "per_label": {
+            label: {"n": int(counts[i])}
+            | {
+                figure: number(values[f"{figure}/{label}"][0])
+                for figure in ("average_precision", "precision", "recall", "f1")
+            }
+            for i, label in enumerate(scored.labels)
+        },
+        "labels_without_examples": [
+            name for name, n in zip(scored.labels, counts, strict=True) if not n
+        ],
+        "confusion_matrix": confusion_matrix(scored).tolist(),
+        "intervals": {
+            name: interval(scored, name, value) for name, value in values.items() if name != "ece"
+        },
     }
 
 
-def _interval(drawn: Floats, value: float) -> list[float] | None:
-    drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or len(drawn) < RESAMPLES / 2:
-        return None
-    moved = np.percentile(drawn, INTERVAL) + value - np.median(drawn)
-    return [float(x) for x in np.clip(moved, 0.0, 1.0)]
+def interval(scored: Scored, name: str, values: Floats) -> list[float] | None:
+    """Return the interval of a figure; of a label's, by the locations that hold the label."""
+    _, _, label = name.partition("/")
+    scale = "log" if name == "log_loss" else "logit"
+    if not label:
+        return intervals.jackknife(values, scale=scale)
+    holders = scored.group[scored.truth == scored.labels.index(label)]
+    return intervals.jackknife(values, groups=len(np.unique(holders)), scale=scale)
 
 
-def _ratio(weights: Floats, hits: NDArray[Any], of: NDArray[Any]) -> Floats:
-    with np.errstate(invalid="ignore"):
-        return np.asarray((weights @ hits.astype(np.float64)) / (weights @ of.astype(np.float64)))
+def confusion_matrix(scored: Scored) -> Ints:
+    """Return counts (labels, labels), rows true, columns predicted."""
+    c = len(scored.labels)
+    return _table(scored.truth * c + scored.predicted, c, c)
 
 
-def _mean_of_known(values: Floats) -> Floats:
-    """Return the mean over labels (labels, m) -> (m,), of those that have a value."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0))
-
-
-def _by_location(
-    probabilities: Floats, truth: Ints, places: list[tuple[str, str]]
-) -> list[dict[str, Any]]:
-    right = probabilities.argmax(axis=1) == truth
-    rows = []
-    for dataset, location in sorted(set(places)):
-        here = np.array([place == (dataset, location) for place in places])
-        aps = label_average_precisions(probabilities[here], truth[here])
-        rows.append({
-            "dataset": dataset,
-            "location": location,
-            "n": int(here.sum()),
-            "accuracy": _number(right[here].mean()),
-            "macro_average_precision": _number(aps[~np.isnan(aps)].mean()),
-        })  # fmt: skip
-    return rows
-
-
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """Return a figure as JSON holds it: None where it could not be computed."""
     return None if np.isnan(value) else float(value)

@@ -11,10 +11,8 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
@@ -50,7 +48,7 @@ FEW_CROPS = 20
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
+def styled() -> Iterator[None]:
     """Draw in the house style, whatever style the caller or the machine has set."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
@@ -60,7 +58,7 @@ def _styled() -> Iterator[None]:
         yield
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """Return `figure` as a data URI."""
     text = io.StringIO()
     metadata = {"Date": None, "Creator": None}
@@ -78,7 +76,7 @@ def _name(text: str) -> str:
     return f"{plain[:half]}…{plain[-half:]}"
 
 
-def _unit_square(axes: Axes) -> None:
+def unit_square(axes: Axes) -> None:
     """Make both axes run from 0 to 1 with a faint grid."""
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
     axes.set_aspect("equal")
@@ -102,7 +100,7 @@ def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
     side_in = min(max(2.3 + 0.5 * size, 3.6), 11)
     cell_pt = 72 * (side_in - 2.0) / size
     font_pt = float(np.clip(cell_pt * 0.4, 3.5, 9))
-    with _styled():
+    with styled():
         figure = Figure(figsize=(side_in + 0.6, side_in), layout="constrained")
         axes = figure.add_subplot()
         axes.set_facecolor("#eeeeee")  # shows through where a row has no example
@@ -125,7 +123,7 @@ def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
         _write_counts(axes, counts, shares, font_pt)
         bar = figure.colorbar(mesh, ax=axes, shrink=0.7, label="share of the true label's crops")
         bar.outline.set_visible(False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _write_counts(
@@ -175,11 +173,11 @@ def precision_recall(
         average_precisions: what to write beside each curve.
     """
     curves = {label: _curve(truth == label, probabilities[label]) for label in average_precisions}
-    with _styled():
+    with styled():
         if len(curves) <= OVERLAID_CURVES_MAX:
-            return _svg(_overlaid(curves, average_precisions))
+            return svg(_overlaid(curves, average_precisions))
         prevalence = {label: float(np.mean(truth == label)) for label in curves}
-        return _svg(_side_by_side(curves, average_precisions, prevalence))
+        return svg(_side_by_side(curves, average_precisions, prevalence))
 
 
 def _overlaid(
@@ -190,7 +188,7 @@ def _overlaid(
     legend_rows = math.ceil(len(curves) / 2)
     figure = Figure(figsize=(4.6, 4.9 + 0.2 * legend_rows), layout="constrained")
     axes = figure.add_subplot()
-    _unit_square(axes)
+    unit_square(axes)
     axes.set(xlabel="recall: share of the label's crops found")
     axes.set_ylabel("precision: share of those found that are right")
     for index, (label, (recall, precision)) in enumerate(curves.items()):
@@ -220,7 +218,7 @@ def _side_by_side(
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     cells = list(grid.flat)
     for axes, (label, (recall, precision)) in zip(cells, curves.items(), strict=False):
-        _unit_square(axes)
+        unit_square(axes)
         axes.axhline(prevalence[label], color=FAINT, linestyle=":", linewidth=1)
         axes.plot(recall, precision, drawstyle="steps-post", color=COLOURS[0], linewidth=1.6)
         title = f"{_name(label)}\nAP {average_precisions[label]:.2f}"
@@ -240,7 +238,7 @@ def locations(
     """Return a bar of the accuracy of each location, first at the top, and a line at `all_`."""
     place = np.arange(len(names))
     faces = [COLOURS[5] if crops >= FEW_CROPS else "#cfe6f5" for crops in n]
-    with _styled():
+    with styled():
         figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.22 * len(names)), layout="constrained")
         axes = figure.add_subplot()
         axes.barh(place, accuracy, height=0.72, color=faces)
@@ -251,34 +249,4 @@ def locations(
         for row, crops in enumerate(n):
             axes.text(1.015, row, f"{crops:,}", va="center", fontsize=8)
         axes.text(1.015, -0.75, "crops", va="bottom", fontsize=8, color="#555555")
-        return _svg(figure)
-
-
-def training(history: pd.DataFrame, epoch: int) -> str:
-    """Return the losses and the validation figures by epoch, with a line at the `epoch` kept."""
-    panels = {
-        "loss": {"train_loss": "train", "val_loss": "val"},
-        "figures on val": {
-            "val_macro_average_precision": "macro average precision",
-            "val_balanced_accuracy": "balanced accuracy",
-        },
-    }
-    with _styled():
-        figure = Figure(figsize=(WIDTH_IN, 2.9), layout="constrained")
-        for axes, (title, series) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-            axes.set_title(title, loc="left")
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
-            drawn = {
-                column: name for column, name in series.items() if history[column].notna().any()
-            }
-            for index, (column, name) in enumerate(drawn.items()):
-                line = {"color": COLOURS[index], "linestyle": DASHES[index], "label": name}
-                axes.plot(history["epoch"], history[column], marker=".", **line)
-            if drawn:
-                axes.axvline(epoch, color=FAINT, linestyle=":", label=f"epoch kept: {epoch}")
-                axes.legend(fontsize=8)
-            else:
-                axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
-        return _svg(figure)
+        return svg(figure)

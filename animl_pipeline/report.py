@@ -1,28 +1,29 @@
-"""One self-contained page a person wants to read, made from the figures of an evaluation."""
+"""One self-contained page a person wants to read: metrics.json, drawn and explained."""
 
-import base64
-import io
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from animl_pipeline import images, plots
-from animl_pipeline.errors import ImageUnusable
-from animl_pipeline.files import unsafe_reason
+from animl_pipeline import curves, plots
+from animl_pipeline.gallery import Pictures
+from animl_pipeline.scored import Scored
 
 OVERALL = {
     "macro_average_precision": ("Macro average precision", "mean over labels, each counted once"),
     "weighted_average_precision": ("Weighted average precision", "mean weighted by crops"),
     "micro_average_precision": ("Micro average precision", "all pairs of crop and label pooled"),
     "accuracy": ("Accuracy", "share of crops whose most probable label is the true one"),
+    "top_3_accuracy": ("Top-3 accuracy", "share whose label is among the three most probable"),
+    "top_5_accuracy": ("Top-5 accuracy", "share whose label is among the five most probable"),
     "balanced_accuracy": ("Balanced accuracy", "mean over labels of their own accuracy"),
-    "macro_precision": ("Macro precision", "mean over labels"),
+    "macro_precision": (
+        "Mean precision",
+        "mean over labels of what share of those given the label bear it",
+    ),
     "macro_recall": ("Macro recall", "mean over labels"),
     "macro_f1": ("Macro F1", "mean over labels"),
     "log_loss": ("Log loss", "in nats; lower is better"),
@@ -34,45 +35,38 @@ OVERALL = {
 SPLIT_NOTES = {
     "test": "No crop of this split was used in training. Split by location, which is the default, "
     "it shows how the model does where it has never seen the background.",
+    "seen_test": "No crop of this split was used in training, but others of its locations were.",
     "val": "The epoch to keep was chosen by figures of this split, so they flatter the model.",
     "train": "The model was trained on these very crops, so these figures say little of others.",
 }
 CONFUSIONS_SHOWN = 10
 LOCATIONS_OPEN = 40  # more are folded away in the table, and not plotted
-GALLERY_SIZE = 24
-PER_LOCATION = 6
-THUMBNAIL_PX = 112
 
 
 def render(
     *,
-    model: dict[str, Any],
     metrics: dict[str, Any],
-    predictions: dict[str, pd.DataFrame],
+    scored: dict[str, Scored],
     history: pd.DataFrame | None,
-    crops_dir: Path | None,
+    pictures: Pictures | None,
 ) -> str:
     """Return the page as HTML that needs no other file and no network.
 
     Args:
-        model: the content of `model.json`.
-        metrics: the content of `metrics.json`.
-        predictions: for each split of `metrics`, the rows of `predictions_<split>.csv`.
+        metrics: the content of `metrics.json`: every number on the page is in it.
+        scored: for each split of `metrics`, what the precision-recall curves are drawn from.
         history: the rows of `history.csv`, if there is one.
-        crops_dir: where the crops are; without it the page shows no pictures.
+        pictures: makes the pictures of the galleries; without it the page shows none.
     """
-    labels = metrics["labels"]
-    # `sorted` is stable: the test split first, the others in the order they were asked for.
-    names = sorted(metrics["splits"], key=lambda name: name != "test")
     sections = [
-        section(name, metrics["splits"][name], labels, predictions[name], crops_dir)
-        for name in names
+        section(name, figures, metrics["labels"], scored[name], pictures)
+        for name, figures in metrics["splits"].items()
     ]
+    drawn = None
+    if metrics["training"] is not None and history is not None:
+        drawn = curves.training(history, metrics["model"]["epoch"])
     return _template().render(
-        model=model,
-        labels=labels,
-        sections=sections,
-        training=None if history is None or history.empty else training(history, model["epoch"]),
+        model=metrics["model"], metrics=metrics, sections=sections, training_plot=drawn
     )
 
 
@@ -85,7 +79,12 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "between": between, "setting": setting}
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "between": between,
+        "setting": setting,
+    }
     return environment.get_template("report.html.j2")
 
 
@@ -96,6 +95,15 @@ def number(value: float | None, digits: int = 2) -> str:
     ('0.83', '0.831', '—')
     """
     return "—" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """Return a share in percent, or a dash where it could not be computed.
+
+    >>> percent(0.256), percent(None)
+    ('26 %', '—')
+    """
+    return "—" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def between(interval: tuple[float, float] | None, digits: int = 2) -> str:
@@ -123,51 +131,55 @@ def section(
     name: str,
     figures: dict[str, Any],
     labels: list[str],
-    predictions: pd.DataFrame,
-    crops_dir: Path | None,
+    scored: Scored,
+    pictures: Pictures | None,
 ) -> dict[str, Any]:
-    """Return what the template shows of one split."""
+    """Return what the template shows of one split beside its figures."""
     seen = label_rows(figures, labels)
     known = [row for row in seen if row["average_precision"] is not None]
+    calibration, review = figures["calibration"], figures["review"]
     return {
         "name": name,
         "note": SPLIT_NOTES.get(name, ""),
-        "n": figures["n"],
-        "headline": figures["macro_average_precision"],
-        "interval": interval(figures, "macro_average_precision"),
-        "chance": chance(figures),
+        "figures": figures,
         "overall": overall_rows(figures),
         "labels": seen,
         "best": max(known, key=lambda row: row["average_precision"], default=None),
         "worst": min(known, key=lambda row: row["average_precision"], default=None),
-        "unseen": figures["labels_without_examples"],
         "confusion": confusion(figures, labels),
-        "curves": curves(known, predictions),
+        "curves": precision_recall(known, scored),
+        "reliability": None
+        if calibration is None
+        else curves.reliability(
+            {when: calibration[when]["reliability"] for when in ("before", "after")}
+        ),
+        "review": curves.review(review["curve"]),
         "locations": locations(figures),
-        "gallery": None if crops_dir is None else gallery(predictions, labels, crops_dir),
+        "mistakes": tiles(figures["mistakes"]["examples"], "predicted", pictures),
+        "label_errors": tiles(figures["label_errors"]["examples"], "suggested", pictures),
     }
 
 
-def interval(figures: dict[str, Any], key: str) -> tuple[float, float] | None:
-    """Return the 95 % interval of the figure `key`, or None where it could not be computed."""
-    ends = figures["intervals"].get(key)
-    if ends is None or any(end is None or math.isnan(end) for end in ends):
+def tiles(
+    examples: list[dict[str, Any]], label: str, pictures: Pictures | None
+) -> list[dict[str, Any]] | None:
+    """Return the examples with their pictures; of the label in the column of that name."""
+    if pictures is None:
         return None
-    low, high = ends
-    return low, high
-
-
-def chance(figures: dict[str, Any]) -> float | None:
-    """Return the macro average precision of guessing: the mean prevalence of the labels seen."""
-    counts = [row["n"] for row in figures["per_label"].values() if row["n"]]
-    return sum(counts) / len(counts) / figures["n"] if counts else None
+    return [row | {"pictures": pictures.shown(row["crop"], row[label])} for row in examples]
 
 
 def overall_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each figure of the split as a whole."""
     return [
-        {"title": title, "means": means, "value": figures[key], "interval": interval(figures, key)}
+        {
+            "title": title,
+            "means": means,
+            "value": figures[key],
+            "interval": figures["intervals"].get(key),
+        }
         for key, (title, means) in OVERALL.items()
+        if figures[key] is not None or not key.startswith("top_")
     ]
 
 
@@ -177,7 +189,7 @@ def label_rows(figures: dict[str, Any], labels: list[str]) -> list[dict[str, Any
         figures["per_label"][label]
         | {
             "label": label,
-            "interval": interval(figures, f"average_precision/{label}"),
+            "interval": figures["intervals"][f"average_precision/{label}"],
             "prevalence": figures["per_label"][label]["n"] / figures["n"],
         }
         for label in labels
@@ -207,14 +219,14 @@ def confusion(figures: dict[str, Any], labels: list[str]) -> dict[str, Any] | No
     return {"plot": plot, "shown": len(kept), "of": len(labels), "rows": rows}
 
 
-def curves(known: list[dict[str, Any]], predictions: pd.DataFrame) -> dict[str, Any] | None:
+def precision_recall(known: list[dict[str, Any]], scored: Scored) -> dict[str, Any] | None:
     """Return the plot of the precision-recall curves of the labels with an average precision."""
     if not known:
         return None
     shown = plots.hardest({row["label"]: row["average_precision"] for row in known})
     plot = plots.precision_recall(
-        predictions["label"].to_numpy(dtype=object),
-        {label: predictions[f"prob_{label}"].to_numpy(dtype=np.float64) for label in shown},
+        np.array(scored.labels, dtype=object)[scored.truth],
+        {label: scored.probabilities[:, scored.labels.index(label)] for label in shown},
         {row["label"]: row["average_precision"] for row in known if row["label"] in shown},
     )
     single = len(shown) > plots.OVERLAID_CURVES_MAX
@@ -236,45 +248,3 @@ def locations(figures: dict[str, Any]) -> dict[str, Any]:
         n, accuracy = [row["n"] for row in rows], [row["accuracy"] for row in rows]
         plot = plots.locations(names, n, accuracy, figures["accuracy"])
     return {"rows": rows, "plot": plot, "open": LOCATIONS_OPEN, "few": plots.FEW_CROPS}
-
-
-def gallery(predictions: pd.DataFrame, labels: list[str], crops_dir: Path) -> dict[str, Any]:
-    """Return the mistakes the model was most sure of, each with a small picture if there is one."""
-    wrong = predictions[predictions["label"] != predictions["predicted"]]
-    probabilities = wrong[[f"prob_{label}" for label in labels]].to_numpy(dtype=np.float64)
-    column = pd.Index(labels).get_indexer(pd.Index(wrong["predicted"]))
-    sure = wrong.assign(probability=probabilities[np.arange(len(wrong)), column])
-    # By name where probabilities are equal, so that the order of the rows does not matter.
-    sure = sure.sort_values(["probability", "crop"], ascending=[False, True])
-    # One burst would fill the gallery: no location more than a few tiles.
-    sure = sure[sure.groupby(["dataset", "location"]).cumcount() < PER_LOCATION].head(GALLERY_SIZE)
-    columns = ["crop", "image", "location", "label", "predicted", "probability"]
-    tiles = [
-        tile | {"picture": thumbnail(crops_dir, tile["crop"])}
-        for tile in sure[columns].to_dict("records")
-    ]
-    return {"tiles": tiles, "of": len(wrong), "per_location": PER_LOCATION}
-
-
-def thumbnail(crops_dir: Path, crop: str) -> str | None:
-    """Return a small JPEG of a crop as a data URI, or None if it cannot be read."""
-    if unsafe_reason(crop):
-        return None
-    try:
-        picture = images.open_upright(crops_dir / crop)
-    except ImageUnusable:
-        return None
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def training(history: pd.DataFrame, epoch: int) -> dict[str, Any]:
-    """Return the plot of the training and what it took."""
-    return {
-        "plot": plots.training(history, epoch),
-        "epochs": len(history),
-        "minutes": float(history["seconds"].sum() / 60),
-        "images_per_second": float(history["images_per_second"].mean()),
-    }

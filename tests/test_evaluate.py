@@ -12,7 +12,7 @@ from shop import Done
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline import artifacts, stages
+from animl_pipeline import artifacts, classifier, stages
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.stages import evaluate, train
 
@@ -21,7 +21,9 @@ OUT = Path("runs/first/evaluation")
 SPLIT_KEYS = {
     "n", "accuracy", "balanced_accuracy", "macro_average_precision", "weighted_average_precision",
     "micro_average_precision", "macro_precision", "macro_recall", "macro_f1", "log_loss", "ece",
-    "per_label", "confusion_matrix", "by_location", "intervals",
+    "per_label", "confusion_matrix", "by_location", "intervals", "labels_without_examples",
+    "guessing", "top_3_accuracy", "top_5_accuracy", "groups", "sequences", "calibration",
+    "operating_points", "review", "empties", "mistakes", "label_errors",
 }  # fmt: skip
 
 
@@ -49,6 +51,7 @@ def metrics(folder: Path) -> dict[str, Any]:
 def test_the_files_of_the_contract_are_there(evaluated: Path) -> None:
     assert {path.name for path in evaluated.iterdir()} == {
         "predictions_train.csv", "predictions_val.csv", "predictions_test.csv", "metrics.json",
+        "label_errors_train.csv", "label_errors_val.csv", "label_errors_test.csv",
         "report.html", "evaluate.json",
     }  # fmt: skip
 
@@ -84,7 +87,7 @@ def test_metrics_have_the_keys_of_the_contract(evaluated: Path) -> None:
     assert (content["format_version"], content["labels"]) == ("1", ["bird", "fox", "lizard"])
     assert set(content["splits"]) == {"train", "val", "test"}
     for figures in content["splits"].values():
-        assert set(figures) >= SPLIT_KEYS
+        assert set(figures) == SPLIT_KEYS
         assert set(figures["per_label"]) == {"bird", "fox", "lizard"}
         for of_label in figures["per_label"].values():
             assert set(of_label) == {"n", "average_precision", "precision", "recall", "f1"}
@@ -130,6 +133,200 @@ def test_only_test_is_scored_unless_more_is_asked_for(in_trained: Path) -> None:
     stages.perform("evaluate", evaluate.Options())
     assert set(metrics(OUT)["splits"]) == {"test"}
     assert not (OUT / "predictions_train.csv").exists()
+    assert not (OUT / "label_errors_val.csv").exists()
+
+
+def test_val_is_predicted_too_for_thresholds_and_temperature(in_trained: Path) -> None:
+    stages.perform("evaluate", evaluate.Options())
+    assert (OUT / "predictions_val.csv").exists()
+    figures = metrics(OUT)["splits"]["test"]
+    assert set(figures["operating_points"]) == {"precision", "recall"}
+    assert figures["calibration"]["temperature"] > 0
+
+
+def test_the_temperature_is_kept_in_the_card_and_the_weights_stay(in_trained: Path) -> None:
+    run = Path("runs/first")
+    before = (run / "model.safetensors").read_bytes()
+    card = json.loads((run / "model.json").read_bytes())
+    stages.perform("evaluate", evaluate.Options())
+    after = json.loads((run / "model.json").read_bytes())
+    assert after == card | {
+        "temperature": metrics(OUT)["splits"]["test"]["calibration"]["temperature"]
+    }
+    assert (run / "model.safetensors").read_bytes() == before
+    assert classifier.load(run)[1].temperature == after["temperature"]
+
+
+def test_a_run_that_cannot_be_written_to_is_evaluated_all_the_same(
+    in_trained: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError("Permission denied: model.json")
+
+    monkeypatch.setattr(classifier, "save_card", refused)  # as root, no folder refuses
+    stages.perform("evaluate", evaluate.Options(output_dir=Path("elsewhere")))
+    assert "in metrics.json alone" in caplog.text
+    assert Path("elsewhere/metrics.json").exists()
+
+
+@pytest.mark.parametrize("temperature", [0, -1, "warm", True, float("inf")])
+def test_a_temperature_that_is_none_is_a_message(in_trained: Path, temperature: object) -> None:
+    path = Path("runs/first/model.json")
+    card = json.loads(path.read_bytes()) | {"temperature": temperature}
+    path.write_text(json.dumps(card))
+    with pytest.raises(InputInvalid, match="temperature"):
+        stages.perform("evaluate", evaluate.Options())
+
+
+def test_without_val_there_are_figures_but_no_thresholds_and_no_temperature(
+    in_trained: Path,
+) -> None:
+    path = Path("dataset/dataset.csv")
+    table = artifacts.read(artifacts.DATASET, path)
+    artifacts.write(artifacts.DATASET, path, table[table["split"] != "val"])
+    stages.perform("evaluate", evaluate.Options())
+    figures = metrics(OUT)["splits"]["test"]
+    assert figures["operating_points"] is None
+    assert figures["calibration"] is None
+    assert figures["review"]["wanted"][0]["checked"] is None
+    assert json.loads(Path("runs/first/model.json").read_bytes())["temperature"] is None
+
+
+def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path) -> None:
+    path = Path("dataset/dataset.csv")
+    table = artifacts.read(artifacts.DATASET, path)
+    of_train = table.index[table["split"] == "train"]
+    table.loc[of_train[::3], "split"] = "seen_test"
+    artifacts.write(artifacts.DATASET, path, table)
+    stages.perform("evaluate", evaluate.Options())
+    content = metrics(OUT)
+    assert list(content["splits"]) == ["test", "seen_test"]
+    both = content["seen_against_new"]
+    assert both["seen"]["n"] == len(predictions(OUT, "seen_test")) == len(of_train[::3])
+    assert both["new"]["n"] == 6
+    gap = both["seen"]["accuracy"] - both["new"]["accuracy"]
+    assert both["gap"]["accuracy"]["gap"] == pytest.approx(gap)
+
+
+def test_labels_to_look_at_again_name_image_and_annotation(evaluated: Path, trained: Path) -> None:
+    table = artifacts.read(artifacts.LABEL_ERRORS, evaluated / "label_errors_train.csv")
+    dataset = artifacts.read(artifacts.DATASET, trained / "dataset/dataset.csv").set_index("crop")
+    said = predictions(evaluated, "train").set_index("crop")["predicted"]
+    wrong = said[said != dataset["label"].reindex(said.index)]
+    assert set(table["crop"]) == set(wrong.index)
+    assert table["margin"].is_monotonic_decreasing
+    for _, row in table.iterrows():
+        assert row["image_id"] == dataset.loc[row["crop"], "image_id"]
+        assert row["label"] == dataset.loc[row["crop"], "label"] != row["suggested"]
+
+
+def test_a_run_compared_with_itself_cannot_be_told_apart(in_trained: Path) -> None:
+    shutil.copytree("runs/first", "runs/second")
+    stages.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
+    found = metrics(OUT)["comparison"]
+    assert (found["other"], found["verdict"], found["n"]) == ("second", "cannot tell", 6)
+    for row in found["figures"].values():
+        assert row["this"] == row["other"]
+    record = json.loads((OUT / "evaluate.json").read_bytes())
+    assert "runs/second/model.safetensors" in record["inputs"]
+
+
+def results(folder: Path, images: list[dict[str, Any]]) -> Path:
+    path = folder / "results.json"
+    classes = {"1": "Fox", "2": "bird", "3": "wolf"}
+    content = {
+        "info": {"format_version": "1.4"},
+        "detection_categories": {"1": "animal"},
+        "classification_categories": classes,
+        "images": images,
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_results_of_another_tool_are_compared_on_the_crops_they_hold(in_trained: Path) -> None:
+    table = artifacts.read(artifacts.DATASET, Path("dataset/dataset.csv"))
+    test = table[table["split"] == "test"]
+    images = [
+        {
+            "file": row["image"],
+            "detections": [
+                {
+                    "category": "1",
+                    "conf": 0.9,
+                    "bbox": [0.12, 0.1, 0.5, 0.5],
+                    "classifications": [["1" if row["label"] == "fox" else "2", 0.9], ["3", 0.1]],
+                }
+            ],
+        }
+        for _, row in test.iterrows()
+    ][1:]
+    stages.perform("evaluate", evaluate.Options(compare=results(Path(), images)))
+    found = metrics(OUT)["comparison"]
+    assert found["labels"] == ["bird", "fox"]
+    assert found["n"] + found["of_labels_unknown_to_it"] == 5
+    assert found["left_out"] == {"its results do not hold the image": 1}
+    assert found["figures"]["accuracy"]["other"] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ([["9", 0.5]], "not an id of classification_categories"),
+        ([["1", 1.5]], "probability is 1.5"),
+        ([["1"]], "not an id"),
+        ("fox", "not an id"),
+    ],
+)
+def test_a_classification_that_is_none_is_a_message(
+    in_trained: Path, said: Any, words: str
+) -> None:
+    found = [{"category": "1", "conf": 0.9, "bbox": [0, 0, 1, 1], "classifications": said}]
+    path = results(Path(), [{"file": "a.jpg", "detections": found}])
+    with pytest.raises(InputInvalid, match=words):
+        stages.perform("evaluate", evaluate.Options(compare=path))
+
+
+def test_what_is_not_there_to_compare_with_is_a_message(in_trained: Path) -> None:
+    with pytest.raises(InputMissing, match="nowhere"):
+        stages.perform("evaluate", evaluate.Options(compare=Path("nowhere")))
+
+
+def test_a_dataset_of_other_labels_is_evaluated_by_a_mapping(in_trained: Path) -> None:
+    path = Path("dataset/dataset.csv")
+    path.write_text(
+        path.read_text().replace(",fox,test", ",mammal,test").replace(",lizard,test", ",other,test")
+    )
+    path.write_text(
+        path.read_text().replace(",fox,val", ",mammal,val").replace(",lizard,val", ",other,val")
+    )
+    mapping = {"bird": ["bird"], "mammal": ["fox"], "other": ["lizard"]}
+    Path("map.json").write_text(json.dumps(mapping))
+    with pytest.raises(InputInvalid, match="--target-mapping"):
+        stages.perform("evaluate", evaluate.Options())
+    stages.perform("evaluate", evaluate.Options(target_mapping=Path("map.json"), grad_cam=True))
+    assert metrics(OUT)["labels"] == ["bird", "mammal", "other"]
+    assert list(predictions(OUT).columns[6:]) == ["prob_bird", "prob_mammal", "prob_other"]
+    assert json.loads(Path("runs/first/model.json").read_bytes())["temperature"] is None
+
+
+def test_megadetectors_files_are_written_on_request(in_trained: Path) -> None:
+    stages.perform("evaluate", evaluate.Options(splits="test,val", md_files=True))
+    names = {
+        "outputs_test.csv.gz", "outputs_val.csv.gz", "overall_metrics.csv", "label_stats.csv",
+        "confusion_matrices.npz",
+    }  # fmt: skip
+    assert names <= {path.name for path in OUT.iterdir()}
+    matrices = np.load(OUT / "confusion_matrices.npz")
+    assert matrices["test"].tolist() == metrics(OUT)["splits"]["test"]["confusion_matrix"]
+
+
+def test_the_page_has_the_commands_that_made_it(in_trained: Path) -> None:
+    stages.perform("evaluate", evaluate.Options(splits="test,val", precision_target=0.8))
+    train, this = metrics(OUT)["commands"]
+    assert train.startswith("pipeline train --run-name first")
+    assert "--no-pretrained" in train
+    assert this == "pipeline evaluate --splits test,val --precision-target 0.8"
 
 
 def test_evaluating_again_gives_the_same_bytes(in_trained: Path) -> None:

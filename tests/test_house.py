@@ -22,14 +22,19 @@ README = ROOT / "README.md"
 LEVELS = (
     {"", "errors"},
     {"balance", "boxes", "devices", "files", "formats", "formats.csv_file",
-     "formats.json_file", "formats.sequences", "metrics", "plots", "workers"},
-    {"artifacts", "classifier", "formats.classification_ds", "formats.coco_box", "images",
-     "likeness", "local_search", "relaxation", "storage", "taxonomy", "times"},
-    {"audit", "extremes", "formats.coco", "formats.megadetector", "labels", "learning",
-     "ledger", "partition", "report", "storage.folder", "storage.quick", "storage.web"},
-    {"division", "fetching", "labelling", "locations", "selection", "split_page", "storage.s3"},
-    {"cutting", "fixed", "rarity", "split_files", "split_summary"},
-    {"stages"},
+     "formats.json_file", "formats.sequences", "plots", "scored", "workers"},
+    {"artifacts", "calibration", "classifier", "curves", "formats.classification_ds",
+     "formats.coco_box", "images", "intervals", "likeness", "local_search", "mapping",
+     "relaxation", "storage", "taxonomy", "times"},
+    {"audit", "extremes", "formats.coco", "formats.megadetector", "gradcam", "label_errors",
+     "labels", "ledger", "metrics", "operating", "partition", "storage.folder", "storage.quick",
+     "storage.web"},
+    {"breakdown", "comparison", "division", "fetching", "formats.md_evaluator", "gallery",
+     "labelling", "learning", "locations", "selection", "split_page", "storage.s3"},
+    {"cutting", "fixed", "matching", "prediction", "rarity", "report", "split_files",
+     "split_summary"},
+    {"evaluation"},
+    {"peers", "stages"},
     {*(f"stages.{name}" for name in stages.STAGES), "project"},
     {"cli"},
     {"__main__"},
@@ -49,6 +54,7 @@ CONTRACT_FILES = (
 OTHERS = {
     "--logdir", "--upgrade", "--extra-index-url", "--index-url", "--constraint", "--editable",
     "--recursive", "--no-sign-request", "--help", "--version", "--rm", "--gpus", "--depth",
+    "--only",
 }  # fmt: skip
 
 

@@ -229,9 +229,10 @@ def test_what_is_written_is_read_back_as_animals(tmp_path: Path) -> None:
     megadetector.write(tmp_path / "d.json", USED, detector="boxes of people")
     found = megadetector.read(tmp_path / "d.json")
     assert found.detections["p/a.jpg"] == [
-        Detection("animal", 1.0, (0.1, 0.2, 0.3, 0.4)),
-        Detection("animal", 0.5, (0.0, 0.0, 1.0, 1.0)),
+        Detection("animal", 1.0, (0.1, 0.2, 0.3, 0.4), (("fox", 1.0),)),
+        Detection("animal", 0.5, (0.0, 0.0, 1.0, 1.0), (("scrub jay", 1.0),)),
     ]
+    assert found.classes == ("fox", "scrub jay")
     assert found.failures == {"p/c.jpg": "picture is truncated: image file is truncated"}
     assert list(found.detections) == ["p/a.jpg", "p/b.jpg", "p/c.jpg"]
 

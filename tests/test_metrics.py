@@ -1,6 +1,4 @@
 import json
-import math
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from animl_pipeline import metrics
+from animl_pipeline import intervals, metrics
+from animl_pipeline.scored import Scored
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
 Floats = NDArray[np.float64]
@@ -34,7 +33,7 @@ def made(
 def figures(seed: int = 0, **wanted: int) -> tuple[dict[str, Any], Floats, Ints]:
     probabilities, truth, places = made(seed, **wanted)
     labels = [f"label {i}" for i in range(probabilities.shape[1])]
-    return metrics.evaluate(probabilities, truth, labels, places, 0), probabilities, truth
+    return metrics.evaluate(Scored(labels, probabilities, truth, places)), probabilities, truth
 
 
 @st.composite
@@ -52,7 +51,8 @@ def scored_rows(draw: st.DrawFn) -> tuple[Floats, NDArray[np.bool_], int]:
 @given(scored_rows())
 def test_average_precision_is_scikit_learns(rows: tuple[Floats, NDArray[np.bool_], int]) -> None:
     scores, positive, _ = rows
-    found = metrics.average_precision(scores, positive, np.ones((1, len(scores))))
+    group = np.zeros(len(scores), dtype=np.int64)
+    found = metrics.average_precision(scores, positive, group, np.ones((1, 1)))
     assert found.shape == (1,)
     assert found[0] == pytest.approx(sk.average_precision_score(positive, scores), abs=1e-12)
 
@@ -67,20 +67,21 @@ def test_average_precision_under_many_weightings_is_scikit_learns_under_each(
     size = (3, len(scores))
     weights = rng.integers(0, 4, size).astype(float) if whole else rng.random(size)
     weights[:, np.flatnonzero(positive)[0]] += 1
-    found = metrics.average_precision(scores, positive, weights)
+    found = metrics.average_precision(scores, positive, np.arange(len(scores)), weights.T)
     expected = [sk.average_precision_score(positive, scores, sample_weight=w) for w in weights]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_average_precision_without_a_weighted_positive_has_no_value() -> None:
     scores, positive = np.array([0.9, 0.5, 0.1]), np.array([True, False, False])
-    found = metrics.average_precision(scores, positive, np.array([[0.0, 1, 1], [0, 0, 0]]))
+    weights = np.array([[0.0, 1, 1], [0, 0, 0]]).T
+    found = metrics.average_precision(scores, positive, np.arange(3), weights)
     assert np.isnan(found).all()
 
 
 def test_a_constant_score_has_the_prevalence_as_average_precision() -> None:
     positive = np.arange(16) < 2
-    found = metrics.average_precision(np.full(16, 0.3), positive, np.ones((1, 16)))
+    found = metrics.average_precision(np.full(16, 0.3), positive, np.arange(16), np.ones((16, 1)))
     assert found[0] == 2 / 16
 
 
@@ -124,9 +125,24 @@ def test_the_confusion_matrix_is_scikit_learns_with_a_row_for_every_label() -> N
 
 
 def test_log_loss_stays_finite_where_the_true_label_got_nothing() -> None:
-    probabilities = np.array([[1.0, 0.0], [0.0, 1.0]])
-    found = metrics.log_loss(probabilities, np.array([1, 1]))
-    assert found == pytest.approx(sk.log_loss([1, 1], probabilities, labels=[0, 1]), abs=1e-12)
+    probabilities, truth = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 1])
+    found = metrics.evaluate(Scored(["fox", "bird"], probabilities, truth, [("d", "a")] * 2))
+    assert found["log_loss"] == pytest.approx(sk.log_loss([1, 1], probabilities, labels=[0, 1]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_top_k_accuracy_is_scikit_learns_with_ties(seed: int) -> None:
+    probabilities, truth, places = made(seed, labels=7)
+    probabilities = probabilities.round(1)
+    found = metrics.evaluate(Scored(list("abcdefg"), probabilities, truth, places))
+    for k in (3, 5):
+        expected = sk.top_k_accuracy_score(truth, probabilities, k=k, labels=range(7))
+        assert found[f"top_{k}_accuracy"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_of_three_labels_there_is_no_top_3_accuracy() -> None:
+    found, _, _ = figures(labels=3)
+    assert (found["top_3_accuracy"], found["top_5_accuracy"]) == (None, None)
 
 
 def test_labels_without_examples_have_no_figures_and_are_in_no_mean() -> None:
@@ -149,8 +165,8 @@ def test_labels_without_examples_have_no_figures_and_are_in_no_mean() -> None:
 
 def test_a_label_that_is_never_predicted_has_no_precision_and_counts_as_zero_in_the_mean() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
-    truth = np.array([0, 0, 1])
-    found = metrics.evaluate(probabilities, truth, ["fox", "bird"], [("d", "a")] * 3, 0)
+    scored = Scored(["fox", "bird"], probabilities, np.array([0, 0, 1]), [("d", "a")] * 3)
+    found = metrics.evaluate(scored)
     assert found["per_label"]["bird"]["precision"] is None
     assert found["per_label"]["bird"]["recall"] == 0
     assert found["macro_precision"] == pytest.approx(1 / 3)
@@ -159,12 +175,12 @@ def test_a_label_that_is_never_predicted_has_no_precision_and_counts_as_zero_in_
 
 def test_one_label_alone_has_every_figure() -> None:
     places = [("d", "a"), ("d", "a"), ("d", "b"), ("d", "c")]
-    found = metrics.evaluate(np.ones((4, 1)), np.zeros(4, dtype=np.int64), ["fox"], places, 0)
+    scored = Scored(["fox"], np.ones((4, 1)), np.zeros(4, dtype=np.int64), places)
+    found = metrics.evaluate(scored)
     for name in ("accuracy", "balanced_accuracy", "macro_average_precision", "macro_f1"):
         assert found[name] == 1
     assert (found["log_loss"], found["ece"]) == (0, 0)
     assert found["confusion_matrix"] == [[4]]
-    assert found["intervals"]["accuracy"] == [1, 1]
 
 
 def test_one_crop_alone_has_figures() -> None:
@@ -173,129 +189,84 @@ def test_one_crop_alone_has_figures() -> None:
     assert sum(map(sum, found["confusion_matrix"])) == 1
 
 
-def plain_calibration_error(probabilities: Floats, truth: Ints, bins: int) -> float:
-    """The definition, bin by bin: (a, b]."""
-    top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    error = 0.0
-    for low, high in pairwise(np.linspace(0, 1, bins + 1)):
-        inside = (top > low) & (top <= high)
-        if inside.any():
-            error += inside.mean() * abs(right[inside].mean() - top[inside].mean())
-    return error
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(1, 6))
-def test_calibration_error_is_the_plain_definition(seed: int, n: int, labels: int) -> None:
-    probabilities, truth, _ = made(seed, n=n, labels=labels)
-    found = metrics.expected_calibration_error(probabilities, truth)
-    assert found == pytest.approx(plain_calibration_error(probabilities, truth, 15), abs=1e-12)
-
-
-def test_a_probability_on_the_edge_of_two_bins_belongs_to_the_lower() -> None:
-    edge = np.linspace(0, 1, 16)[9]  # 0.6: the bins below and above would cancel or not
-    top = np.array([edge, edge - 0.01, edge + 0.01])
-    probabilities, truth = np.stack([top, 1 - top], axis=1), np.array([0, 1, 0])
-    found = metrics.expected_calibration_error(probabilities, truth)
-    expected = (abs(1 - (2 * edge - 0.01)) + abs(1 - (edge + 0.01))) / 3
-    assert found == pytest.approx(expected, abs=1e-12)
-
-
 @settings(deadline=None, max_examples=10)
 @given(st.integers(0, 1000), st.integers(2, 12), st.integers(1, 5))
 def test_an_interval_holds_its_figure(seed: int, places: int, seen: int) -> None:
-    probabilities, truth, where = made(seed, n=60, places=places, seen=seen)
-    found = metrics.evaluate(probabilities, truth, LABELS, where, seed)
+    found, _, _ = figures(seed, n=60, places=places, seen=seen)
     values = {name: found[name] for name in found["intervals"] if "/" not in name}
-    values |= {
-        f"average_precision/{label}": of_label["average_precision"]
-        for label, of_label in found["per_label"].items()
-    }
-    assert values.keys() == found["intervals"].keys()
+    for label, of_label in found["per_label"].items():
+        values |= {f"{figure}/{label}": value for figure, value in of_label.items()}
+    assert found["intervals"].keys() <= values.keys()
     for name, interval in found["intervals"].items():
         if interval is not None:
-            low, high = interval
-            assert 0 <= low <= values[name] + 1e-12
-            assert values[name] - 1e-12 <= high <= 1
+            assert 0 <= interval[0] <= values[name] + 1e-12
+            assert values[name] - 1e-12 <= interval[1]
+            assert name == "log_loss" or interval[1] <= 1
 
 
-def test_the_same_seed_gives_the_same_intervals_and_another_seed_others() -> None:
-    probabilities, truth, places = made(0)
-    first, again, other = (
-        metrics.intervals(probabilities, truth, LABELS, places, seed) for seed in (1, 1, 2)
+def test_every_figure_but_the_calibration_error_has_an_interval() -> None:
+    found, _, _ = figures()
+    single = {name for name, value in found.items() if isinstance(value, float)} - {"ece"}
+    of_labels = {
+        f"{figure}/label {i}"
+        for figure in ("average_precision", "precision", "recall", "f1")
+        for i in range(5)
+    }
+    assert {name for name, ends in found["intervals"].items() if ends} == (
+        single - {"top_5_accuracy"} | of_labels
     )
-    assert first == again
-    assert first != other
+
+
+def intervals_of(places: Places, seed: int = 0, n: int = 200) -> dict[str, Any]:
+    probabilities, truth, _ = made(seed, n=n)
+    return metrics.evaluate(Scored(LABELS, probabilities, truth, places))["intervals"]
 
 
 def test_one_location_gives_no_interval() -> None:
-    probabilities, truth, _ = made(0)
-    found = metrics.intervals(probabilities, truth, LABELS, [("d", "a")] * 200, 0)
-    assert set(found.values()) == {None}
+    assert set(intervals_of([("d", "a")] * 200).values()) == {None}
 
 
 def test_one_name_in_two_datasets_is_two_locations() -> None:
-    probabilities, truth, _ = made(0)
-    places = [("d", "a")] * 100 + [("e", "a")] * 100
-    assert metrics.intervals(probabilities, truth, LABELS, places, 0)["accuracy"] is not None
+    assert intervals_of([("d", "a")] * 100 + [("e", "a")] * 100)["accuracy"] is not None
 
 
 def test_names_with_line_breaks_are_not_taken_for_each_other() -> None:
-    probabilities, truth, _ = made(0)
-    places = [("a\nb", "c")] * 100 + [("a", "b\nc")] * 100
-    assert metrics.intervals(probabilities, truth, LABELS, places, 0)["accuracy"] is not None
+    assert intervals_of([("a\nb", "c")] * 100 + [("a", "b\nc")] * 100)["accuracy"] is not None
 
 
 def test_seeing_every_crop_twice_leaves_the_intervals_as_they_are() -> None:
     probabilities, truth, places = made(0)
-    once = metrics.intervals(probabilities, truth, LABELS, places, 0)
-    twice = metrics.intervals(
-        np.repeat(probabilities, 2, axis=0),
-        np.repeat(truth, 2),
-        LABELS,
-        [place for place in places for _ in range(2)],
-        0,
-    )
-    for name, interval in once.items():
-        assert twice[name] == pytest.approx(interval, abs=1e-12)
+    once = Scored(LABELS, probabilities, truth, places)
+    twice = metrics.evaluate(once.only(np.repeat(np.arange(200), 2)))["intervals"]
+    for name, interval in metrics.evaluate(once)["intervals"].items():
+        assert twice[name] == pytest.approx(interval, abs=1e-9)
 
 
 def test_more_locations_make_narrower_intervals() -> None:
-    probabilities, truth, few = made(0, n=400, places=4)
-    many = [("island", str(row)) for row in range(400)]
-    wide, narrow = (
-        metrics.intervals(probabilities, truth, LABELS, places, 0)["balanced_accuracy"]
-        for places in ([("island", str(row // 100)) for row in range(400)], many)
+    few, many = (
+        intervals_of([("island", str(row // size)) for row in range(400)], n=400)["accuracy"]
+        for size in (100, 10)
     )
-    assert len(set(few)) == 4
-    assert wide is not None
-    assert narrow is not None
-    assert narrow[1] - narrow[0] < 0.2
-    assert narrow != wide
+    assert many[1] - many[0] < few[1] - few[0]
+
+
+def test_a_label_at_one_location_has_no_interval() -> None:
+    probabilities, truth, _ = made(0)
+    places = [("island", "camera 9" if label == 4 else f"camera {label}") for label in truth]
+    found = metrics.evaluate(Scored(LABELS, probabilities, truth, places))["intervals"]
+    assert found["average_precision/skunk"] is None
+    assert found["macro_average_precision"] is not None
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
     probabilities, truth, places = made(0)
+    there = Scored(LABELS, probabilities, truth, places)
     order = np.random.default_rng(1).permutation(len(truth))
-    there = metrics.evaluate(probabilities, truth, LABELS, places, 0)
-    here = metrics.evaluate(
-        probabilities[order], truth[order], LABELS, [places[i] for i in order], 0
-    )
-    assert here["confusion_matrix"] == there["confusion_matrix"]
-    assert here["macro_average_precision"] == pytest.approx(there["macro_average_precision"])
-    for name, interval in there["intervals"].items():
-        assert here["intervals"][name] == pytest.approx(interval, abs=1e-9)
-
-
-def test_every_location_has_a_row_and_they_hold_every_crop() -> None:
-    probabilities, truth, places = made(0)
-    rows = metrics.evaluate(probabilities, truth, LABELS, places, 0)["by_location"]
-    assert [(row["dataset"], row["location"]) for row in rows] == sorted(set(places))
-    assert sum(row["n"] for row in rows) == 200
-    here = np.array([place == places[0] for place in places])
-    (row,) = [row for row in rows if (row["dataset"], row["location"]) == places[0]]
-    right = probabilities[here].argmax(axis=1) == truth[here]
-    assert row["accuracy"] == pytest.approx(right.mean())
+    expected, found = metrics.evaluate(there), metrics.evaluate(there.only(order))
+    assert found["confusion_matrix"] == expected["confusion_matrix"]
+    assert found["macro_average_precision"] == pytest.approx(expected["macro_average_precision"])
+    for name, interval in expected["intervals"].items():
+        assert found["intervals"][name] == pytest.approx(interval, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=10)
@@ -305,7 +276,23 @@ def test_figures_are_json_without_nan(seed: int, n: int, seen: int, places: int)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_thousands_of_rows_have_every_figure() -> None:
-    probabilities, truth, places = made(0, n=2_000, places=60)
-    found = metrics.evaluate(probabilities, truth, LABELS, places, 0)
-    assert not math.isnan(found["macro_average_precision"])
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
+def test_a_location_left_out_leaves_the_figures_of_the_others(seed: int, places: int) -> None:
+    probabilities, truth, where = made(seed, n=40, places=places)
+    scored = Scored(LABELS, probabilities, truth, where)
+    found = metrics.figures(scored, intervals.leave_one_out(scored.groups))
+    for group in range(scored.groups):
+        others = scored.only(scored.group != group)
+        expected = metrics.figures(others, np.ones((others.groups, 1)))
+        for name, values in found.items():
+            assert values[1 + group] == pytest.approx(expected[name][0], abs=1e-12, nan_ok=True)
+
+
+def test_more_locations_than_groups_share_them_and_each_row_counts_once() -> None:
+    probabilities, truth, _ = made(0, n=1300)
+    places = [("island", f"{row:04}") for row in range(1300)]
+    scored = Scored(LABELS, probabilities, truth, places)
+    assert scored.groups == 500
+    assert set(np.bincount(scored.group)) == {2, 3}
+    assert metrics.evaluate(scored)["accuracy"] == pytest.approx(scored.right.mean())

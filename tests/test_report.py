@@ -1,6 +1,8 @@
 import base64
+import dataclasses
 import json
 import re
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    precision_recall_fscore_support,
-)
 
+from animl_pipeline import breakdown, classifier, evaluation, prediction
+from animl_pipeline.comparison import Other, compare
+from animl_pipeline.gallery import Pictures
 from animl_pipeline.report import render
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
@@ -59,57 +59,18 @@ def made_predictions(
     return pd.concat([table, pd.DataFrame(columns)], axis=1)
 
 
-def figures_of(predictions: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
-    """The figures of one split of metrics.json, by scikit-learn."""
-    truth, predicted = predictions["label"], predictions["predicted"]
-    counts = {label: int((truth == label).sum()) for label in labels}
-    scores = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
-    per_label: dict[str, Any] = {}
-    for index, (label, n) in enumerate(counts.items()):
-        values = [float(score[index]) if n else None for score in scores[:3]]
-        average = (
-            float(average_precision_score(truth == label, predictions[f"prob_{label}"]))
-            if n
-            else None
-        )
-        per_label[label] = {"n": n, "average_precision": average}
-        per_label[label] |= dict(zip(("precision", "recall", "f1"), values, strict=True))
-    known = [row["average_precision"] for row in per_label.values() if row["n"]]
-    macro = float(np.mean(known))
-    by_location = [
-        {
-            "dataset": dataset,
-            "location": location,
-            "n": len(rows),
-            "accuracy": float((rows["label"] == rows["predicted"]).mean()),
-            "macro_average_precision": None if rows["label"].nunique() < 2 else macro,
-        }
-        for (dataset, location), rows in predictions.groupby(["dataset", "location"])
-    ]
-    rng = np.random.default_rng(1)
-    overall = {key: float(rng.uniform(0.3, 0.95)) for key in OVERALL}
-    overall |= {
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "macro_average_precision": macro,
-    }
-    intervals: dict[str, Any] = {
-        "macro_average_precision": [max(macro - 0.11, 0), min(macro + 0.06, 1)]
-    }
-    for label, row in per_label.items():
-        value = row["average_precision"]
-        intervals[f"average_precision/{label}"] = (
-            None if value is None else [max(value - 0.12, 0), min(value + 0.08, 1)]
-        )
-    matrix = pd.crosstab(truth, predicted).reindex(index=labels, columns=labels, fill_value=0)
-    return {
-        "n": len(predictions),
-        **overall,
-        "per_label": per_label,
-        "labels_without_examples": [label for label, n in counts.items() if not n],
-        "confusion_matrix": matrix.to_numpy().tolist(),
-        "by_location": by_location,
-        "intervals": intervals,
-    }
+def as_split(table: pd.DataFrame, labels: list[str]) -> evaluation.Split:
+    """The predictions beside rows of a dataset: two crops an image, three a sequence, some grey."""
+    rng, row = np.random.default_rng(1), np.arange(len(table))
+    rows = table[["crop", "image", "dataset", "location", "label"]].assign(
+        image_id=[f"id {number}" for number in row],
+        annotation_id=[f"box {number}" for number in row],
+        sequence=[f"burst {number // 3}" for number in row],
+        width=rng.uniform(0.05, 0.3, len(table)),
+        height=rng.uniform(0.05, 0.3, len(table)),
+    )
+    predicted = prediction.Predicted(table, rows, rng.random(len(table)) < 0.4, 0)
+    return evaluation.split_of(predicted, labels)
 
 
 def made_history(epochs: int = 20) -> pd.DataFrame:
@@ -129,7 +90,7 @@ def made_history(epochs: int = 20) -> pd.DataFrame:
     )
 
 
-def evaluation(
+def evaluation_of(
     labels: list[str] = LABELS,
     unseen: tuple[str, ...] = (),
     splits: tuple[str, ...] = ("test",),
@@ -139,35 +100,58 @@ def evaluation(
     seen = [label for label in labels if label not in unseen]
     tables = {
         split: made_predictions(labels=labels, seen=seen, seed=seed, **made)
-        for seed, split in enumerate(splits)
+        for seed, split in enumerate([*splits, "held out"])
     }
-    figures = {split: figures_of(table, labels) for split, table in tables.items()}
+    parts = {name: as_split(table, labels) for name, table in tables.items()}
+    val, wanted = parts.pop("held out"), {"precision": 0.9, "recall": 0.8}
+    figures = {
+        name: evaluation.figures(part, val, 1.25, wanted, "empty") for name, part in parts.items()
+    }
+    card = classifier.Card(
+        "efficientnet-b3",
+        labels,
+        300,
+        {"square": True, "margin": 0.0},
+        {"epochs": 20, "lr": 3e-05, "label_weighted": True, "run_name": None},
+        {"animl-pipeline": "0.1.0", "torch": "2.8.0"},
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        12,
+    )
+    content = {
+        "format_version": "1",
+        "labels": labels,
+        "splits": figures,
+        "seen_against_new": None,
+        "comparison": None,
+        "model": dataclasses.asdict(card),
+        "training": {"epochs": 20},
+        "commands": ["pipeline train --epochs 20", "pipeline evaluate"],
+        "versions": {"torch": "2.8.0"},
+    }
     return {
-        "model": {
-            "format_version": "1",
-            "model_name": "efficientnet-b3",
-            "labels": labels,
-            "image_size": 300,
-            "mean": [0.485, 0.456, 0.406],
-            "std": [0.229, 0.224, 0.225],
-            "interpolation": "bicubic",
-            "crop_rule": {"square": True, "margin": 0.0},
-            "options": {"epochs": 20, "lr": 3e-05, "label_weighted": True, "run_name": None},
-            "versions": {"animl-pipeline": "0.1.0", "torch": "2.8.0"},
-            "data_fingerprint": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-            "epoch": 12,
-        },
-        "metrics": {"format_version": "1", "labels": labels, "splits": figures},
-        "predictions": tables,
+        "metrics": content,
+        "scored": {name: part.scored for name, part in parts.items()},
         "history": made_history(),
-        "crops_dir": None,
+        "pictures": None,
     }
 
 
-def put_pictures(folder: Path, predictions: pd.DataFrame) -> None:
-    """A picture for every mistake, so that the gallery finds what it looks for."""
+def pictures(folder: Path, inputs: dict[str, Any], network: Any = None) -> dict[str, Any]:
+    """The inputs with the pictures of a folder."""
+    card = classifier.Card(**inputs["metrics"]["model"])
+    return inputs | {"pictures": Pictures(folder, card, network)}
+
+
+def shown(inputs: dict[str, Any], split: str = "test") -> list[str]:
+    """The crops of the galleries of a split."""
+    figures = inputs["metrics"]["splits"][split]
+    rows = figures["mistakes"]["examples"] + figures["label_errors"]["examples"]
+    return [row["crop"] for row in rows]
+
+
+def put_pictures(folder: Path, crops: list[str]) -> None:
     rng = np.random.default_rng(0)
-    for crop in predictions.loc[predictions["label"] != predictions["predicted"], "crop"]:
+    for crop in crops:
         path = folder / crop
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (160, 160, 3), dtype=np.uint8)).save(path)
@@ -186,20 +170,23 @@ def drawings(page: str) -> list[str]:
 
 
 def test_the_headline_gives_the_figure_its_interval_and_what_it_rests_on() -> None:
-    inputs = evaluation()
+    inputs = evaluation_of()
     figures = inputs["metrics"]["splits"]["test"]
     figures["macro_average_precision"] = 0.831
     figures["intervals"]["macro_average_precision"] = [0.7149, 0.9]
     text = words(render(**inputs))
     assert "0.83 (95 % interval 0.71 to 0.90)" in text
-    assert "crops 300 locations 12 guessing would give 0.20" in text
+    mean_precision = f"{figures['macro_precision']:.2f}"
+    assert (
+        f"crops 300 locations 12 mean precision {mean_precision} guessing would give 0.20" in text
+    )
 
 
 def test_every_label_and_figure_of_metrics_is_on_the_page() -> None:
-    inputs = evaluation()
+    inputs = evaluation_of()
     text = words(render(**inputs))
     figures = inputs["metrics"]["splits"]["test"]
-    for key in OVERALL:
+    for key in (*OVERALL, "top_3_accuracy"):
         assert f" {figures[key]:.3f} " in text
     for label, row in figures["per_label"].items():
         low, high = figures["intervals"][f"average_precision/{label}"]
@@ -211,21 +198,21 @@ def test_every_label_and_figure_of_metrics_is_on_the_page() -> None:
 
 
 def test_every_count_of_the_confusion_matrix_is_drawn() -> None:
-    inputs = evaluation(n=3000)
+    inputs = evaluation_of(n=3000)
     drawn = " ".join(drawings(render(**inputs)))
     for count in np.ravel(inputs["metrics"]["splits"]["test"]["confusion_matrix"]):
         assert count == 0 or f">{count}</text>" in drawn
 
 
 def test_locations_come_worst_first() -> None:
-    page = render(**evaluation())
+    page = render(**evaluation_of())
     cells = re.findall(r"<td>island</td>.*?<td class=\"n\">([01]\.\d\d)</td>", page)
     assert len(cells) == 12
     assert cells == sorted(cells)
 
 
 def test_labels_without_examples_are_named_and_not_counted_as_zero() -> None:
-    inputs = evaluation(unseen=("lizard", "skunk"))
+    inputs = evaluation_of(unseen=("lizard", "skunk"))
     text = words(render(**inputs))
     assert "Without a single crop in this split" in text
     assert "in no average: lizard , skunk ." in text
@@ -234,49 +221,31 @@ def test_labels_without_examples_are_named_and_not_counted_as_zero() -> None:
 
 
 def test_what_could_not_be_computed_is_a_dash() -> None:
-    inputs = evaluation()
+    inputs = evaluation_of()
     figures = inputs["metrics"]["splits"]["test"]
     figures["ece"] = None
     figures["per_label"]["fox"]["f1"] = None
     text = words(render(**inputs))
-    assert "lower is better — — What is" in text
+    assert "it is right; lower is better — — What is" in text
     assert re.search(r"fox \d+ 0\.\d\d 0\.\d\d to \d\.\d\d \d\.\d\d \d\.\d\d —", text)
 
 
 def test_one_location_has_figures_but_no_intervals() -> None:
-    inputs = evaluation(places=1)
-    figures = inputs["metrics"]["splits"]["test"]
-    figures["intervals"] = dict.fromkeys(figures["intervals"])
-    text = words(render(**inputs))
+    text = words(render(**evaluation_of(places=1)))
     assert "(no 95 % interval could be computed)" in text
     assert "locations 1 " in text
-    figures["intervals"] = {}
-    assert words(render(**inputs)) == text
 
 
 def test_one_label_only_makes_a_page() -> None:
-    text = words(render(**evaluation(labels=["fox"])))
+    text = words(render(**evaluation_of(labels=["fox"])))
     assert "on 1 label " in text
     assert "guessing would give 1.00" in text
     assert "Every crop of this split got its true label." in text
 
 
-def test_a_split_without_crops_says_so() -> None:
-    inputs = evaluation()
-    figures = inputs["metrics"]["splits"]["test"]
-    figures |= dict.fromkeys(OVERALL)
-    figures |= {"n": 0, "by_location": [], "intervals": {}, "labels_without_examples": LABELS}
-    figures["confusion_matrix"] = np.zeros((5, 5), dtype=int).tolist()
-    for row in figures["per_label"].values():
-        row |= {"n": 0, "average_precision": None}
-    inputs["predictions"]["test"] = inputs["predictions"]["test"].head(0)
-    inputs["crops_dir"] = Path()
-    assert "This split holds no crops" in words(render(**inputs))
-
-
 def test_more_than_eight_labels_get_a_plot_each() -> None:
     labels = [f"species {number:02}" for number in range(11)]
-    page = render(**evaluation(labels=labels, n=900))
+    page = render(**evaluation_of(labels=labels, n=900))
     (curves,) = [svg for svg in drawings(page) if ">recall<" in svg]
     assert all(curves.count(f">{label}<") == 1 for label in labels)
     assert "The dotted line is guessing." in words(page)
@@ -284,26 +253,26 @@ def test_more_than_eight_labels_get_a_plot_each() -> None:
 
 def test_very_many_labels_are_cut_and_the_page_says_so() -> None:
     labels = [f"species {number:02}" for number in range(70)]
-    text = words(render(**evaluation(labels=labels, n=4000)))
+    text = words(render(**evaluation_of(labels=labels, n=4000)))
     assert "Shown are the 60 labels with the most mistakes of 70" in text
     assert re.search(r"Shown are the 48 labels of the lowest AP of (6\d|70)\.", text)
 
 
 def test_very_many_locations_are_folded_but_all_there() -> None:
-    inputs = evaluation(n=2000, places=90)
+    inputs = evaluation_of(n=2000, places=90)
     page = render(**inputs)
     rows = inputs["metrics"]["splits"]["test"]["by_location"]
     assert page.count("<td>island</td>") == len(rows)
     assert f"The other {len(rows) - 40} locations" in words(page)
 
 
-def test_the_test_split_comes_first() -> None:
-    page = render(**evaluation(splits=("train", "val", "test")))
-    assert re.findall(r"<h2>Macro average precision on (\w+)", page) == ["test", "train", "val"]
+def test_splits_come_in_the_order_of_metrics() -> None:
+    page = render(**evaluation_of(splits=("test", "val", "train")))
+    assert re.findall(r"<h2>Macro average precision on (\w+)", page) == ["test", "val", "train"]
 
 
 def test_a_location_named_like_markup_is_shown_as_text() -> None:
-    inputs = evaluation()
+    inputs = evaluation_of()
     nasty = "<script>alert('x')</script>"
     inputs["metrics"]["splits"]["test"]["by_location"][0]["location"] = nasty
     page = render(**inputs)
@@ -317,7 +286,7 @@ def test_a_location_named_like_markup_is_shown_as_text() -> None:
     ["$\\frac{", "a$_b$c", "_hidden", "back\\slash", "R&D <b>", "狐狸", "two\nlines", "\x07"],
 )
 def test_names_that_mean_something_to_a_plot_are_drawn_as_they_are(name: str) -> None:
-    inputs = evaluation(labels=[name, "fox", "rodent"])
+    inputs = evaluation_of(labels=[name, "fox", "rodent"])
     inputs["metrics"]["splits"]["test"]["by_location"][0]["location"] = name
     plots = [unescape(svg) for svg in drawings(render(**inputs))]
     drawn = name.replace("\n", "�").replace("\x07", "�")
@@ -325,16 +294,15 @@ def test_names_that_mean_something_to_a_plot_are_drawn_as_they_are(name: str) ->
 
 
 def test_same_figures_give_the_same_page(tmp_path: Path) -> None:
-    first, second = evaluation(), evaluation()
-    put_pictures(tmp_path, first["predictions"]["test"])
-    first["crops_dir"] = second["crops_dir"] = tmp_path
-    assert render(**first) == render(**second)
+    first, second = evaluation_of(), evaluation_of()
+    put_pictures(tmp_path, shown(first))
+    assert render(**pictures(tmp_path, first)) == render(**pictures(tmp_path, second))
 
 
 def test_the_page_needs_no_network(tmp_path: Path) -> None:
-    inputs = evaluation(splits=("test", "val"))
-    put_pictures(tmp_path, inputs["predictions"]["test"])
-    page = render(**inputs | {"crops_dir": tmp_path})
+    inputs = evaluation_of(splits=("test", "val"))
+    put_pictures(tmp_path, shown(inputs))
+    page = render(**pictures(tmp_path, inputs))
     targets = re.findall(r"(?:src|href|action|data)\s*=\s*[\"']?([^\"'\s>]*)", page)
     assert targets
     assert all(target.startswith(("data:image/", "#")) for target in targets)
@@ -343,95 +311,214 @@ def test_the_page_needs_no_network(tmp_path: Path) -> None:
         assert not re.search(r"(?:href|src)=\"(?!#|data:)", svg)
 
 
+def numbers(content: Any) -> Iterator[float]:
+    """Every number of metrics.json, at any depth."""
+    if isinstance(content, dict):
+        content = list(content.values())
+    if isinstance(content, list):
+        for item in content:
+            yield from numbers(item)
+    elif isinstance(content, int | float):
+        yield content
+
+
+def test_every_number_on_the_page_is_in_metrics() -> None:
+    inputs = everything()
+    found = set(numbers(inputs["metrics"]))
+    known = {f"{value:.{digits}f}" for value in found for digits in range(4)}
+    known |= {f"{100 * value:.0f}" for value in found} | {f"{value:,}" for value in found}
+    text = words(render(**inputs)).partition("What made it")[0]
+    text = re.sub(r"95 %|0 to 1|Top-\d|1 is perfect|than 2 %|fewer than 20", " ", text)
+    text = re.sub(r"(burst|box|id|island|camera-|IMG_|label) ?\d+", " ", text)
+    matrix = np.array(inputs["metrics"]["splits"]["test"]["confusion_matrix"])
+    shares = matrix / matrix.sum(axis=1, keepdims=True)
+    known |= {f"{100 * share:.0f}" for share in shares.ravel()} | set(map(str, matrix.sum(axis=1)))
+    galleries = text.partition("Most confident mistakes")[0]
+    assert [
+        n for n in re.findall(r"(?<![\w.])\d[\d,.]*\d|(?<![\w.])\d", galleries) if n not in known
+    ] == []
+
+
+def everything() -> dict[str, Any]:
+    """The inputs of a page with every section."""
+    inputs = evaluation_of(labels=["empty", *LABELS])
+    scored = inputs["scored"]["test"]
+    content = inputs["metrics"]
+    half = np.array([int(location) % 2 == 0 for _, location in scored.places])
+    content["seen_against_new"] = breakdown.gap(scored.only(half), scored.only(~half))
+    other = Other(
+        "rival",
+        scored.probabilities[:, ::-1],
+        len(scored.labels) - 1 - scored.predicted,
+        np.array([True] * 5 + [False]),
+        ["its results do not hold the image"] * 7 + [""] * (len(scored) - 7),
+    )
+    content["comparison"] = compare(scored, other, seed=0)
+    return inputs
+
+
+def test_a_page_with_everything_says_which_is_better_and_what_was_left_out() -> None:
+    text = words(render(**everything()))
+    assert "This model is better than rival in macro average precision." in text
+    assert "7 left out: its results do not hold the image." in text
+    assert "New against known locations" in text
+    assert "Empty crops that can be skipped" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [("other", "rival is better than this model"), ("cannot tell", "One cannot tell which")],
+)
+def test_a_page_says_when_the_other_is_better_or_nobody_knows(verdict: str, said: str) -> None:
+    inputs = everything()
+    inputs["metrics"]["comparison"]["verdict"] = verdict
+    assert said in words(render(**inputs))
+
+
+def test_nothing_to_compare_is_said() -> None:
+    inputs = everything()
+    inputs["metrics"]["comparison"] |= {"verdict": None, "figures": {}, "n": 0}
+    assert "Nothing can be compared" in words(render(**inputs))
+
+
+def test_without_val_there_are_no_thresholds_and_no_calibration() -> None:
+    inputs = evaluation_of()
+    figures = inputs["metrics"]["splits"]["test"]
+    figures |= {"calibration": None, "operating_points": None}
+    for row in figures["review"]["wanted"]:
+        row["checked"] = None
+    text = words(render(**inputs))
+    assert "What is left to a person" in text
+    assert "Thresholds" not in text
+    assert "temperature" not in text
+
+
 def test_the_page_leaves_matplotlib_as_it_was() -> None:
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    render(**evaluation())
+    render(**evaluation_of())
     assert dict(mpl.rcParams) == before
 
 
 def test_the_gallery_shows_the_surest_mistakes_so_that_they_can_be_found(tmp_path: Path) -> None:
-    inputs = evaluation(n=600)
-    table = inputs["predictions"]["test"]
-    put_pictures(tmp_path, table)
-    page = render(**inputs | {"crops_dir": tmp_path})
-    wrong = table[table["label"] != table["predicted"]].copy()
-    wrong["sure"] = [row[f"prob_{row['predicted']}"] for _, row in wrong.iterrows()]
-    wrong = wrong.sort_values("sure", ascending=False)
-    expected = wrong[wrong.groupby(["dataset", "location"]).cumcount() < 6].head(24)
-    assert page.count("data:image/jpeg;base64,") == 24
-    assert re.findall(r"<small>(island/[^<]*)</small>", page) == expected["image"].tolist()
-    top = expected.iloc[0]
-    shown = f"labelled {top['label']} predicted {top['predicted']} {top['sure']:.2f}"
-    assert f"{shown} at {top['location']} {top['image']}" in words(page)
+    inputs = evaluation_of(n=600)
+    scored, examples = inputs["scored"]["test"], inputs["metrics"]["splits"]["test"]["mistakes"]
+    put_pictures(tmp_path, shown(inputs))
+    page = render(**pictures(tmp_path, inputs))
+    assert examples["n"] == (~scored.right).sum()
+    sure = scored.probabilities.max(axis=1)[~scored.right]
+    assert [row["probability"] for row in examples["examples"]] == sorted(
+        (row["probability"] for row in examples["examples"]), reverse=True
+    )
+    assert examples["examples"][0]["probability"] == sure.max()
+    assert page.count("data:image/jpeg;base64,") == 48
+    top = examples["examples"][0]
+    said = f"labelled {top['label']} predicted {top['predicted']} {top['probability']:.2f}"
+    assert f"{said} at {top['location']} {top['image']} id {top['image_id']}" in words(page)
+
+
+def test_a_gallery_shows_few_of_one_location() -> None:
+    rows = evaluation_of(n=900, places=5)["metrics"]["splits"]["test"]["mistakes"]["examples"]
+    counts = pd.Series([row["location"] for row in rows]).value_counts()
+    assert len(rows) == 24
+    assert counts.max() <= 6
+
+
+def test_labels_to_look_at_again_come_with_what_they_may_be() -> None:
+    inputs = evaluation_of(n=600)
+    first = inputs["metrics"]["splits"]["test"]["label_errors"]["examples"][0]
+    text = words(
+        render(
+            **inputs | {"pictures": Pictures(Path(), classifier.Card(**inputs["metrics"]["model"]))}
+        )
+    )
+    part = text.partition("Labels to look at again")[2]
+    assert f"labelled {first['label']} rather {first['suggested']}" in part
 
 
 def test_a_crop_that_cannot_be_opened_is_a_grey_tile(tmp_path: Path) -> None:
-    inputs = evaluation()
-    table = inputs["predictions"]["test"]
-    put_pictures(tmp_path, table)
-    wrong = table.loc[table["label"] != table["predicted"], "crop"].tolist()
-    (tmp_path / wrong[0]).unlink()
-    (tmp_path / wrong[1]).write_bytes(b"not a picture")
-    (tmp_path / wrong[2]).write_bytes((tmp_path / wrong[2]).read_bytes()[:900])
-    (tmp_path / wrong[3]).write_bytes(b"")
-    right = ~table["crop"].isin(wrong[:5])
-    table.loc[right, "predicted"] = table.loc[right, "label"]
-    page = render(**inputs | {"crops_dir": tmp_path})
+    inputs = evaluation_of()
+    inputs["metrics"]["splits"]["test"]["label_errors"]["examples"] = []
+    crops = shown(inputs)
+    put_pictures(tmp_path, crops)
+    (tmp_path / crops[0]).unlink()
+    (tmp_path / crops[1]).write_bytes(b"not a picture")
+    (tmp_path / crops[2]).write_bytes((tmp_path / crops[2]).read_bytes()[:900])
+    (tmp_path / crops[3]).write_bytes(b"")
+    page = render(**pictures(tmp_path, inputs))
     assert words(page).count("not readable") == 4
-    assert page.count("data:image/jpeg;base64,") == 1
+    assert page.count("data:image/jpeg;base64,") == len(crops) - 4
 
 
 def test_a_crop_outside_the_folder_of_crops_is_not_opened(tmp_path: Path) -> None:
-    inputs = evaluation()
-    table = inputs["predictions"]["test"]
+    inputs = evaluation_of()
     outside = tmp_path / "outside.png"
     Image.new("RGB", (8, 8)).save(outside)
-    wrong = table["label"] != table["predicted"]
     (tmp_path / "crops").mkdir()
+    figures = inputs["metrics"]["splits"]["test"]
     for name in (str(outside), "../outside.png"):
-        table.loc[wrong, "crop"] = name
-        page = render(**inputs | {"crops_dir": tmp_path / "crops"})
+        for row in figures["mistakes"]["examples"] + figures["label_errors"]["examples"]:
+            row["crop"] = name
+        page = render(**pictures(tmp_path / "crops", inputs))
         assert "data:image/jpeg" not in page
         assert "not readable" in page
 
 
+def test_on_request_a_second_picture_shows_where_the_network_looked(tmp_path: Path) -> None:
+    import torch
+
+    inputs = evaluation_of()
+    inputs["metrics"]["model"] |= {"model_name": "efficientnet-b0", "image_size": 64}
+    examples = inputs["metrics"]["splits"]["test"]["mistakes"]["examples"]
+    del examples[2:]
+    inputs["metrics"]["splits"]["test"]["label_errors"]["examples"] = []
+    put_pictures(tmp_path, shown(inputs))
+    torch.manual_seed(0)
+    network = classifier.build("efficientnet-b0", len(LABELS)).eval()
+    page = render(**pictures(tmp_path, inputs, network))
+    assert page.count("data:image/jpeg;base64,") == 4
+    assert page.count("Where the network looked") == 2
+
+
 def test_without_a_folder_of_crops_there_is_no_gallery() -> None:
-    assert "Most confident mistakes" not in render(**evaluation())
+    assert "Most confident mistakes" not in render(**evaluation_of())
 
 
 def test_without_a_history_there_are_no_training_curves() -> None:
-    assert "<h2>Training</h2>" in render(**evaluation())
-    assert "<h2>Training</h2>" not in render(**evaluation() | {"history": None})
-    assert "<h2>Training</h2>" not in render(**evaluation() | {"history": made_history(0)})
+    inputs = evaluation_of()
+    assert "<h2>Training</h2>" in render(**inputs)
+    assert "<h2>Training</h2>" not in render(**inputs | {"history": None})
+    inputs["metrics"]["training"] = None
+    assert "<h2>Training</h2>" not in render(**inputs)
 
 
 def test_a_history_without_validation_is_drawn_and_says_so() -> None:
     history = made_history(1)
     history[[column for column in history if column.startswith("val_")]] = float("nan")
-    drawn = drawings(render(**evaluation() | {"history": history}))
+    drawn = drawings(render(**evaluation_of() | {"history": history}))
     assert ">not measured</text>" in drawn[-1]
 
 
 def test_what_made_the_model_is_on_the_page() -> None:
-    inputs = evaluation()
+    inputs = evaluation_of()
     text = words(render(**inputs))
-    model = inputs["model"]
-    for shown in ("efficientnet-b3", "epoch kept 12", "300 px", model["data_fingerprint"]):
-        assert shown in text
+    model = inputs["metrics"]["model"]
+    for said in ("efficientnet-b3", "epoch kept 12", "300 px", model["data_fingerprint"]):
+        assert said in text
+    assert "pipeline train --epochs 20" in text
     assert "animl-pipeline 0.1.0, torch 2.8.0" in text
     assert "label_weighted yes run_name none" in text
 
 
 def test_the_page_of_a_large_evaluation_stays_small(tmp_path: Path) -> None:
     labels = [f"species {number:02}" for number in range(60)]
-    inputs = evaluation(labels=labels, n=20_000, places=300)
-    put_pictures(tmp_path, inputs["predictions"]["test"].head(200))
-    assert len(render(**inputs | {"crops_dir": tmp_path})) < 15_000_000
+    inputs = evaluation_of(labels=labels, n=8_000, places=300)
+    put_pictures(tmp_path, shown(inputs))
+    assert len(render(**pictures(tmp_path, inputs))) < 5_000_000
 
 
 def test_metrics_as_read_from_json_are_enough() -> None:
-    inputs = evaluation()
+    inputs = evaluation_of()
     again = inputs | {"metrics": json.loads(json.dumps(inputs["metrics"]))}
     assert render(**again) == render(**inputs)

@@ -20,6 +20,7 @@ from animl_pipeline.stages import train
 Pipeline = Callable[..., Done]
 RUN = Path("runs/first")
 CARD_KEYS = {
+    "temperature",
     "format_version", "model_name", "labels", "image_size", "mean", "std", "interpolation",
     "crop_rule", "options", "versions", "data_fingerprint", "epoch",
 }  # fmt: skip

@@ -17,19 +17,27 @@ CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}  # MegaDetector's ow
 
 @dataclass(frozen=True)
 class Detection:
-    """A detector's box: category name, confidence, and fractions of the upright image."""
+    """A detector's box: category name, confidence, and fractions of the upright image.
+
+    `classifications` is what a classifier said of it, (name, probability) each.
+    """
 
     category: str
     confidence: float
     box: Box
+    classifications: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Results:
-    """Detections by file, and the reason for each file the detector could not look at."""
+    """Detections by file, and the reason for each file the detector could not look at.
+
+    `classes` are the names of all labels a classifier had to choose from.
+    """
 
     detections: dict[str, list[Detection]]
     failures: dict[str, str]
+    classes: tuple[str, ...] = ()
 
 
 def read(path: Path) -> Results:
@@ -42,6 +50,9 @@ def read(path: Path) -> Results:
     names = content.get("detection_categories", CATEGORIES)
     if not isinstance(names, dict):
         raise InputInvalid(f"{path}: detection_categories is not an object of id and name.")
+    classes = content.get("classification_categories") or {}
+    if not isinstance(classes, dict):
+        raise InputInvalid(f"{path}: classification_categories is not an object of id and name.")
     detections: dict[str, list[Detection]] = {}
     failures: dict[str, str] = {}
     for row, record in enumerate(content["images"]):
@@ -55,11 +66,13 @@ def read(path: Path) -> Results:
         found = record.get("detections") or []
         if not isinstance(found, list):
             raise InputInvalid(f"{where}: detections is not a list.")
-        detections[record["file"]] = [_detection(item, names, where) for item in found]
-    return Results(detections, failures)
+        detections[record["file"]] = [_detection(item, names, classes, where) for item in found]
+    return Results(detections, failures, tuple(map(str, classes.values())))
 
 
-def _detection(record: Any, names: dict[str, Any], where: str) -> Detection:
+def _detection(
+    record: Any, names: dict[str, Any], classes: dict[str, Any], where: str
+) -> Detection:
     box = record.get("bbox") if isinstance(record, dict) else None
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise InputInvalid(f"{where}: a detection's bbox is not four numbers: {box!r}.")
@@ -69,7 +82,23 @@ def _detection(record: Any, names: dict[str, Any], where: str) -> Detection:
     if not _is_number(record.get("conf")) or not 0 <= record["conf"] <= 1:
         raise InputInvalid(f"{where}: conf is not a number from 0 to 1: {record.get('conf')!r}.")
     x, y, width, height = map(float, box)
-    return Detection(str(names[category]), float(record["conf"]), (x, y, width, height))
+    said = _classifications(record.get("classifications") or [], classes, where)
+    return Detection(str(names[category]), float(record["conf"]), (x, y, width, height), said)
+
+
+def _classifications(
+    found: Any, classes: dict[str, Any], where: str
+) -> tuple[tuple[str, float], ...]:
+    pairs = found if isinstance(found, list) else [found]
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2 or str(pair[0]) not in classes:
+            raise InputInvalid(
+                f"{where}: a classification is not an id of classification_categories and a "
+                f"probability: {pair!r}."
+            )
+        if not _is_number(pair[1]) or not 0 <= pair[1] <= 1:
+            raise InputInvalid(f"{where}: a classification's probability is {pair[1]!r}.")
+    return tuple((str(classes[str(number)]), float(value)) for number, value in pairs)
 
 
 def _is_number(value: Any) -> bool:

@@ -11,6 +11,7 @@ A stage is a module of this package, named in STAGES, with
 import dataclasses
 import importlib
 import itertools
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -172,6 +173,22 @@ def record_of(options: StageOptions) -> dict[str, Any]:
         name: value.as_posix() if isinstance(value, Path) else value
         for name, value in values.items()
     }
+
+
+def command_line(name: str, values: dict[str, Any]) -> str:
+    """Return the command that has these options, without those that have their default."""
+    words = ["pipeline", name]
+    for field in dataclasses.fields(load(name).Options):  # type: ignore[arg-type]  # a Protocol here
+        value = values.get(field.name, field.default)
+        default = field.default.as_posix() if isinstance(field.default, Path) else field.default
+        option_name = f"--{field.name.replace('_', '-')}"
+        if value is None or value == default:
+            continue
+        if isinstance(value, bool):
+            words.append(option_name if value else option_name.replace("--", "--no-", 1))
+        else:
+            words += [option_name, shlex.quote(str(value))]
+    return " ".join(words)
 
 
 def refuse_unfinished(folder: Path, *, but: str) -> None:

@@ -3,21 +3,25 @@
 Reads   runs/latest/model.safetensors, model.json   the classifier
         dataset/dataset.csv, crops/<crop>           as it was trained with
 Writes  runs/<name>/evaluation/predictions_<split>.csv   a probability per crop and label
+        runs/<name>/evaluation/label_errors_<split>.csv  labels to look at again
         runs/<name>/evaluation/metrics.json              every figure
         runs/<name>/evaluation/report.html               one page to read
+        runs/<name>/model.json                           the temperature, fitted on val, added
 """
 
+import dataclasses
 import logging
-import os
+import platform
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline import artifacts, files
-from animl_pipeline.audit import PARTS
+from animl_pipeline.audit import PARTS, SEEN_TEST
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
-from animl_pipeline.stages import Counts, option
+from animl_pipeline.stages import Counts, command_line, option, record_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +29,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from animl_pipeline.classifier import Card
+    from animl_pipeline.evaluation import Split
 
-INTERVAL_SEED = 0
-BATCH_SIZE = 64
+SEED = 0  # of the bootstrap
+PACKAGES = ("animl-pipeline", "torch", "torchvision", "numpy", "pandas", "scipy")
+SPLITS = (*PARTS, SEEN_TEST)
+ORDER = ("test", SEEN_TEST, "val", "train")  # what is asked most comes first
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +46,26 @@ class Options:
     run_dir: Path = option(Path("runs/latest"), help="Folder of the trained run.")
     dataset_dir: Path | None = option(None, help="Folder of the dataset; default: as trained.")
     crops_dir: Path | None = option(None, help="Folder of the crops; default: as trained.")
-    splits: str = option("test", help="Splits to score, with commas between: train, val, test.")
+    splits: str = option("test", help=f"Splits to score, with commas between: {', '.join(SPLITS)}.")
     output_dir: Path | None = option(None, help="Default: evaluation/ in the run's folder.")
+    precision_target: float = option(
+        0.9, min=0.0, max=1.0, help="Find each label's threshold for this precision."
+    )
+    recall_target: float = option(
+        0.9, min=0.0, max=1.0, help="Find each label's threshold for this recall."
+    )
+    empty_label: str = option("empty", help="The label, if there is one, of crops without animals.")
+    compare: Path | None = option(
+        None, help="Another run's folder, or a .json of MegaDetector results with classifications."
+    )
+    compare_mapping: Path | None = option(
+        None, help='JSON {"label": ["label of the other", ...]}; default: labels of equal name.'
+    )
+    target_mapping: Path | None = option(
+        None, help='JSON {"label of the dataset": ["label of the run", ...]}, where they differ.'
+    )
+    md_files: bool = option(False, help="Also write the files of MegaDetector's evaluator.")
+    grad_cam: bool = option(False, help="Show in the report where the network looked.")
 
     @cached_property
     def run_folder(self) -> Path:
@@ -66,58 +91,62 @@ class Options:
             raise InputInvalid(message) from error
 
     @property
+    def compared_run(self) -> Path | None:
+        """Return the folder of the run to compare with, unless --compare is a file of results."""
+        if self.compare is None or self.compare.suffix == ".json":
+            return None
+        return files.pointed_at(self.compare)
+
+    @property
     def inputs(self) -> list[Path]:
-        """The classifier and the dataset."""
+        """The classifier and the dataset, and what they are compared with."""
         if not self.run_folder.is_dir():
             raise InputMissing(f"{self.run_dir} is not there. `pipeline train` writes it.")
         run = [self.run_folder / "model.json", self.run_folder / "model.safetensors"]
-        return [*run, self.as_trained("dataset_dir") / artifacts.DATASET.name]
+        run.append(self.as_trained("dataset_dir") / artifacts.DATASET.name)
+        if self.compare:
+            other = self.compared_run
+            names = ("model.json", "model.safetensors")
+            run += [other / name for name in names] if other else [self.compare]
+        return run + [path for path in (self.compare_mapping, self.target_mapping) if path]
 
 
 def run(options: Options) -> Counts:
-    """Predict every crop of the splits, then score and report."""
-    from animl_pipeline import classifier, devices, metrics, report
+    """Predict every crop of the splits, then score, compare and report."""
+    from animl_pipeline import calibration, classifier, devices, evaluation, metrics
 
-    splits = _splits(options.splits)
-    dataset = artifacts.read(
-        artifacts.DATASET, options.as_trained("dataset_dir") / artifacts.DATASET.name
-    )
     network, card = classifier.load(options.run_folder)
     fabric = devices.make_fabric("auto", _precision(card))
-    network = fabric.setup(network)
-    folder, crops_dir = options.folder, options.as_trained("crops_dir")
-    predictions, figures, unreadable = {}, {}, 0
-    for split in splits:
-        rows = _rows(dataset, split, card, options)
-        table = _predict(fabric, network, rows, card, crops_dir, split)
-        unreadable += len(rows) - len(table)
-        if table.empty:
-            raise InputInvalid(
-                f"No crop of {split} in {crops_dir} can be read: run `pipeline crop`."
-            )
-        artifacts.write(artifacts.PREDICTIONS, folder / f"predictions_{split}.csv", table)
-        predictions[split] = table
-        figures[split] = metrics.evaluate(
-            table[[artifacts.PROBABILITY + label for label in card.labels]].to_numpy(),
-            table["label"].map(card.labels.index).to_numpy(dtype="int64"),
-            card.labels,
-            list(zip(table["dataset"], table["location"], strict=True)),
-            INTERVAL_SEED,
+    splits = _predicted(fabric, network, card, options)
+    asked = [name for name in splits if name != "val" or name in _splits(options.splits)]
+    val = splits.get("val")
+    temperature = None
+    if val:
+        temperature = calibration.fit_temperature(val.scored.probabilities, val.scored.truth)
+    wanted = {"precision": options.precision_target, "recall": options.recall_target}
+    figures = {
+        name: evaluation.figures(
+            splits[name], None if name == "val" else val, temperature, wanted, options.empty_label
         )
+        for name in asked
+    }
+    train, this = command_line("train", card.options), command_line("evaluate", record_of(options))
     content = {
-        "format_version": metrics.FORMAT_VERSION, "labels": card.labels, "splits": figures
-    }  # fmt: skip
-    files.write_json(folder / "metrics.json", content)
-    history = options.run_folder / artifacts.HISTORY.name
-    page = report.render(
-        model=files.read_json(options.run_folder / "model.json", written_by="`pipeline train`"),
-        metrics=content,
-        predictions=predictions,
-        history=artifacts.read(artifacts.HISTORY, history) if history.exists() else None,
-        crops_dir=crops_dir,
-    )
-    files.write_text(folder / "report.html", page)
-    return _counted(figures, unreadable, options)
+        "format_version": metrics.FORMAT_VERSION,
+        "labels": splits[asked[0]].scored.labels,
+        "splits": figures,
+        "seen_against_new": evaluation.seen_against_new(splits),
+        "comparison": _compared(fabric, splits[asked[0]], options),
+        "model": dataclasses.asdict(card) | {"temperature": temperature},
+        "training": _training(options),
+        "commands": [train, this],
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
+    }
+    if not options.target_mapping:
+        _keep_temperature(card, temperature, options)
+    _write({name: splits[name] for name in asked}, val, content, network, card, options)
+    return _counted(figures, sum(splits[name].predicted.unreadable for name in asked), options)
 
 
 def _precision(card: "Card") -> str:
@@ -128,56 +157,121 @@ def _precision(card: "Card") -> str:
 
 def _splits(text: str) -> list[str]:
     splits = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in splits if name not in PARTS]
+    unknown = [name for name in splits if name not in SPLITS]
     if unknown or not splits:
-        raise OptionError(f"--splits {text!r}: there are {', '.join(PARTS)}.")
-    return sorted(set(splits), key=PARTS.index, reverse=True)  # test first
+        raise OptionError(f"--splits {text!r}: there are {', '.join(SPLITS)}.")
+    return sorted(set(splits), key=ORDER.index)
 
 
-def _rows(dataset: "pd.DataFrame", split: str, card: "Card", options: Options) -> "pd.DataFrame":
-    rows = dataset[dataset["split"] == split]
-    where = options.as_trained("dataset_dir")
+def _predicted(
+    fabric: "Fabric", network: "nn.Module", card: "Card", options: Options
+) -> "dict[str, Split]":
+    """Return the splits asked for; with test what is beside it; and val, for the thresholds."""
+    from animl_pipeline import evaluation, mapping, prediction
+
+    asked = _splits(options.splits)
+    where = options.as_trained("dataset_dir") / artifacts.DATASET.name
+    dataset, crops_dir = artifacts.read(artifacts.DATASET, where), options.as_trained("crops_dir")
+    targets = options.target_mapping and mapping.read(options.target_mapping, members=card.labels)
+    labels = list(targets or card.labels)
+    wanted = [*asked, SEEN_TEST] if "test" in asked else asked
+    splits = {}
+    for split in sorted({*wanted, "val"}, key=ORDER.index):
+        rows = dataset[dataset["split"] == split]
+        if rows.empty and split not in asked:
+            continue
+        _check(rows, split, labels, where.parent)
+        predicted = prediction.predict(fabric, network, card, rows, crops_dir, split)
+        if predicted.table.empty and split not in asked:
+            continue
+        if predicted.table.empty:
+            raise InputInvalid(
+                f"No crop of {split} in {crops_dir} can be read: run `pipeline crop`."
+            )
+        if targets:
+            predicted = predicted.as_targets(targets)
+        splits[split] = evaluation.split_of(predicted, labels)
+    return splits
+
+
+def _check(rows: "pd.DataFrame", split: str, labels: list[str], where: Path) -> None:
     if rows.empty:
         raise InputInvalid(f"No crop of {where} is in {split}: there is nothing to evaluate.")
-    unknown = sorted(set(rows["label"]) - set(card.labels))
+    unknown = sorted(set(rows["label"]) - set(labels))
     if unknown:
         raise InputInvalid(
             f"{where} has the label {unknown[0]!r}, which this classifier does not know "
-            f"({', '.join(card.labels)}). Give the dataset it was trained on with --dataset-dir."
+            f"({', '.join(labels)}). Give the dataset it was trained on with --dataset-dir, or say "
+            "with --target-mapping which of its labels make up those of the dataset."
         )
-    return rows
 
 
-def _predict(
-    fabric: "Fabric",
-    network: "nn.Module",
-    rows: "pd.DataFrame",
-    card: "Card",
-    crops_dir: Path,
-    split: str,
-) -> "pd.DataFrame":
-    """Return the table of predictions; crops that cannot be read are left out, and said."""
-    import pandas as pd
+def _compared(fabric: "Fabric", split: "Split", options: Options) -> dict[str, Any] | None:
+    from animl_pipeline import comparison, peers
 
-    from animl_pipeline import classifier, learning
-
-    truth = [card.labels.index(label) for label in rows["label"]]
-    crops = learning.Crops(crops_dir, list(rows["crop"]), truth, classifier.transform(card))
-    readers = min(8, os.cpu_count() or 1)
-    loader = learning.loader(crops, batch_size=BATCH_SIZE, workers=readers)
-    predicted = classifier.predict(fabric, network, loader, split)
-    for crop in rows["crop"][~predicted.readable]:
-        logger.warning("%s cannot be read: left out; run `pipeline crop` again", crop)
-    table = rows[predicted.readable][["crop", "image", "dataset", "location", "label"]]
-    best = predicted.probabilities.argmax(axis=1)
-    names = [artifacts.PROBABILITY + label for label in card.labels]
-    return pd.concat(
-        [
-            table.reset_index(drop=True).assign(predicted=[card.labels[i] for i in best]),
-            pd.DataFrame(predicted.probabilities, columns=names),
-        ],
-        axis=1,
+    if options.compare is None:
+        return None
+    crops_dir = options.as_trained("crops_dir")
+    given = options.compare_mapping
+    other = (
+        peers.of_run(options.compared_run, split, fabric, crops_dir, given=given)
+        if options.compared_run
+        else peers.of_results(options.compare, split, given=given)
     )
+    return comparison.compare(split.scored, other, seed=SEED)
+
+
+def _training(options: Options) -> dict[str, Any] | None:
+    path = options.run_folder / artifacts.HISTORY.name
+    if not path.exists() or (history := artifacts.read(artifacts.HISTORY, path)).empty:
+        return None
+    # No seconds: they differ from run to run, and the same run is to be the same bytes.
+    return {"epochs": len(history)}
+
+
+def _keep_temperature(card: "Card", temperature: float | None, options: Options) -> None:
+    """Store the temperature beside the weights, where whoever predicts with them finds it."""
+    from animl_pipeline import classifier
+
+    if temperature in {None, card.temperature}:
+        return
+    try:
+        classifier.save_card(options.run_folder, dataclasses.replace(card, temperature=temperature))
+    except OSError as error:
+        logger.warning("The temperature is in metrics.json alone, not in model.json: %s", error)
+
+
+def _write(
+    splits: "dict[str, Split]",
+    val: "Split | None",
+    content: dict[str, Any],
+    network: "nn.Module",
+    card: "Card",
+    options: Options,
+) -> None:
+    from animl_pipeline import evaluation, gallery, report
+    from animl_pipeline.formats import md_evaluator
+
+    folder, crops_dir = options.folder, options.as_trained("crops_dir")
+    for name, split in (splits | ({"val": val} if val else {})).items():
+        table = split.predicted.table
+        artifacts.write(artifacts.PREDICTIONS, folder / f"predictions_{name}.csv", table)
+    for name, split in splits.items():
+        path = folder / f"label_errors_{name}.csv"
+        artifacts.write(artifacts.LABEL_ERRORS, path, evaluation.label_error_table(split))
+    files.write_json(folder / "metrics.json", content)
+    if options.md_files:
+        scored = {name: split.scored for name, split in splits.items()}
+        crops = {name: list(split.rows["crop"]) for name, split in splits.items()}
+        md_evaluator.write(folder, scored, crops)
+    history = options.run_folder / artifacts.HISTORY.name
+    page = report.render(
+        metrics=content,
+        scored={name: split.scored for name, split in splits.items()},
+        history=artifacts.read(artifacts.HISTORY, history) if history.exists() else None,
+        pictures=gallery.Pictures(crops_dir, card, network if options.grad_cam else None),
+    )
+    files.write_text(folder / "report.html", page)
 
 
 def _counted(figures: dict[str, Any], unreadable: int, options: Options) -> Counts:

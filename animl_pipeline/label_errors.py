@@ -1,0 +1,31 @@
+"""Labels that are likely wrong: the crops of which the classifier is surest that they are not so.
+
+They are ranked by the margin: the log of the most probable other label's probability over the
+label's own. It needs no second network, and no temperature changes its order by much.
+"""
+
+import numpy as np
+
+from animl_pipeline import calibration
+from animl_pipeline.scored import Floats, Ints, Scored
+
+
+def margins(scored: Scored) -> tuple[Floats, Ints]:
+    """Return for each row the margin of the best other label over its own, and that label (n,)."""
+    logits, rows = calibration.logits(scored.probabilities), np.arange(len(scored))
+    own = logits[rows, scored.truth]
+    others = logits.copy()
+    others[rows, scored.truth] = -np.inf
+    best = others.argmax(axis=1)
+    return others[rows, best] - own, np.asarray(best)
+
+
+def ranked(scored: Scored) -> tuple[Ints, Floats, Ints]:
+    """Return the rows from the likeliest error down, their margins, and the label suggested.
+
+    Rows that the classifier would label as they are labelled are not among them.
+    """
+    margin, suggested = margins(scored)
+    order = np.argsort(-margin, kind="stable")
+    order = order[margin[order] > 0]
+    return order, margin[order], suggested[order]

@@ -1,0 +1,64 @@
+"""Read a classifier's probabilities as those of other labels: which of its labels make up which."""
+
+from pathlib import Path
+
+import numpy as np
+
+from animl_pipeline import files
+from animl_pipeline.errors import InputInvalid
+from animl_pipeline.scored import Floats
+
+Mapping = dict[str, list[str]]
+
+
+def read(path: Path, *, members: list[str]) -> Mapping:
+    """Return {target: [label of the classifier, ...]}, as MegaDetector's evaluator takes it.
+
+    Raises:
+        InputMissing, InputInvalid: with the target and what is wrong with it.
+    """
+    content = files.read_json(path, written_by="a person")
+    if not isinstance(content, dict) or not content:
+        raise InputInvalid(f'{path} is to be {{"target": ["label of the classifier", ...], ...}}.')
+    taken: dict[str, str] = {}
+    for target, names in content.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputInvalid(f"{path}: {target!r} is not a list of labels.")
+        for name in names:
+            if name not in members:
+                raise InputInvalid(
+                    f"{path}: {target!r} names {name!r}, which the classifier does not know "
+                    f"({', '.join(members[:20])}{', ...' if len(members) > 20 else ''})."
+                )
+            if name in taken:
+                raise InputInvalid(f"{path}: {name!r} is in {taken[name]!r} and in {target!r}.")
+            taken[name] = target
+    return content
+
+
+def by_name(targets: list[str], *, members: list[str]) -> Mapping:
+    """Return for each target the labels of the same name, whatever their case; may be none."""
+    return {
+        target: [name for name in members if name.casefold() == target.casefold()]
+        for target in targets
+    }
+
+
+def summed(probabilities: Floats, members: list[str], mapping: Mapping) -> Floats:
+    """Return the probability of each target (n, targets): the sum over its members.
+
+    The log of a sum of probabilities is the logsumexp of their logits, up to a constant of the row.
+    """
+    column = {name: number for number, name in enumerate(members)}
+    return np.stack(
+        [probabilities[:, [column[name] for name in names]].sum(axis=1)
+         for names in mapping.values()],
+        axis=1,
+    )  # fmt: skip
+
+
+def normalised(probabilities: Floats) -> Floats:
+    """Return the probabilities (n, targets) with every row summing to 1, as of a softmax."""
+    total = probabilities.sum(axis=1, keepdims=True)
+    even = np.full_like(probabilities, 1 / probabilities.shape[1])
+    return np.asarray(np.divide(probabilities, total, out=even, where=total > 0))

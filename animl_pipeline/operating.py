@@ -1,0 +1,136 @@
+"""Operating points: thresholds for a wanted precision or recall, and the work left to a person.
+
+Whatever is chosen is chosen on one set of crops (val) and checked on another, since a threshold
+always looks good where it was chosen. Thresholds are of the probabilities as written in
+predictions_<split>.csv.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from animl_pipeline import intervals
+from animl_pipeline.scored import Floats, Ints, Rows, Scored
+
+REVIEW_PRECISIONS = (0.9, 0.95, 0.99)
+EMPTY_LOSSES = (0.0, 0.01, 0.05)
+CURVE_POINTS = 200
+WANTED = ("precision", "recall")
+
+
+def threshold(scores: Floats, positive: Rows, *, figure: str, wanted: float) -> float | None:
+    """Return the threshold at which the rows scored so or higher have the wanted figure.
+
+    For precision the lowest, which keeps most; for recall the highest, which errs least. None where
+    none reaches it.
+    """
+    values, hits, taken = _downwards(scores, positive)
+    if not positive.any():
+        return None
+    reached = (hits / taken if figure == "precision" else hits / positive.sum()) >= wanted
+    found = np.flatnonzero(reached)
+    if not len(found):
+        return None
+    return float(values[found[-1] if figure == "precision" else found[0]])
+
+
+def _downwards(scores: Floats, positive: Rows) -> tuple[Floats, Ints, Ints]:
+    """Return the distinct scores from the highest, and of the rows so far the hits and all."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # of the rows of one score
+    return scores[order][last], np.cumsum(positive[order])[last], np.flatnonzero(last) + 1
+
+
+def points(chosen_on: Scored, checked_on: Scored, wanted: dict[str, float]) -> dict[str, Any]:
+    """Return per wanted figure and label the threshold, what it gave, and what it gives here."""
+    found = {}
+    for figure in WANTED:
+        rows = {}
+        for index, label in enumerate(chosen_on.labels):
+            scores, positive = chosen_on.probabilities[:, index], chosen_on.truth == index
+            value = threshold(scores, positive, figure=figure, wanted=wanted[figure])
+            rows[label] = {
+                "threshold": value,
+                "chosen": None if value is None else at_threshold(chosen_on, index, value),
+                "checked": None if value is None else at_threshold(checked_on, index, value),
+            }
+        found[figure] = {"wanted": wanted[figure], "per_label": rows}
+    return found
+
+
+def at_threshold(scored: Scored, label: int, value: float) -> dict[str, Any]:
+    """Return precision, recall and F1 of the rows with that probability or more, with intervals."""
+    weights = intervals.leave_one_out(scored.groups)
+    taken, own = scored.probabilities[:, label] >= value, scored.truth == label
+    sums = [
+        np.bincount(scored.group, rows, scored.groups) @ weights
+        for rows in (taken & own, taken, own)
+    ]
+    both, said, held = sums
+    found: dict[str, Any] = {"n": int(taken.sum())}
+    for name, of, bearing in (("precision", said, taken), ("recall", held, own)):
+        values = np.divide(both, of, out=np.full(len(of), np.nan), where=of > 0)
+        groups = len(np.unique(scored.group[bearing]))
+        found[name] = None if np.isnan(values[0]) else float(values[0])
+        found[f"{name}_interval"] = intervals.jackknife(values, groups=groups)
+    known = said[0] + held[0] > 0
+    return found | {"f1": float(2 * both[0] / (said[0] + held[0])) if known else None}
+
+
+def image_sureness(scored: Scored, images: list[tuple[str, str]]) -> tuple[Floats, Rows]:
+    """Return for each image the least top probability of its crops, and whether all are right.
+
+    An image is done without a person only if every crop on it is.
+    """
+    number = {image: i for i, image in enumerate(sorted(set(images)))}
+    index = np.array([number[image] for image in images], dtype=np.int64)
+    sure, right = np.ones(len(number)), np.ones(len(number), dtype=bool)
+    np.minimum.at(sure, index, scored.probabilities.max(axis=1))
+    np.logical_and.at(right, index, scored.right)
+    return sure, right
+
+
+def review(
+    chosen_on: tuple[Floats, Rows] | None, checked_on: tuple[Floats, Rows]
+) -> dict[str, Any]:
+    """Return the review-effort curve: sureness of images, and whether they are right, in; work out.
+
+    `curve` holds the share of images a person looks at, beside the precision of the others.
+    """
+    sure, right = checked_on
+    _, hits, taken = _downwards(sure, right)
+    kept = np.unique(np.linspace(0, len(taken) - 1, CURVE_POINTS).round().astype(int))
+    curve = [[float(1 - taken[i] / len(sure)), float(hits[i] / taken[i])] for i in kept]
+    rows = []
+    for wanted in REVIEW_PRECISIONS:
+        row: dict[str, Any] = {"precision": wanted, "with_hindsight": None, "checked": None}
+        best = threshold(sure, right, figure="precision", wanted=wanted)
+        row["with_hindsight"] = 1.0 if best is None else float((sure < best).mean())
+        if chosen_on is not None:
+            row["threshold"] = threshold(*chosen_on, figure="precision", wanted=wanted)
+            row["checked"] = _checked(sure, right, row["threshold"])
+        rows.append(row)
+    return {"images": len(sure), "curve": curve, "wanted": rows}
+
+
+def _checked(sure: Floats, right: Rows, value: float | None) -> dict[str, Any]:
+    """Return what a threshold leaves to a person, and how precise the rest is."""
+    taken = sure >= (np.inf if value is None else value)
+    precision = float(right[taken].mean()) if taken.any() else None
+    return {"review": float((~taken).mean()), "precision": precision}
+
+
+def skipped_empties(scored: Scored, empty: int) -> list[dict[str, Any]]:
+    """Return the share of the empty crops that can be skipped at the loss of so many of the others.
+
+    Those are skipped whose probability of the label `empty` is highest.
+    """
+    own = scored.truth == empty
+    _, hits, taken = _downwards(scored.probabilities[:, empty], own)
+    rows = []
+    for loss in EMPTY_LOSSES:
+        lost = (taken - hits) / max(int((~own).sum()), 1)
+        allowed = np.flatnonzero(lost <= loss)
+        skipped = float(hits[allowed[-1]] / max(int(own.sum()), 1)) if len(allowed) else 0.0
+        rows.append({"loss": loss, "skipped": skipped})
+    return rows

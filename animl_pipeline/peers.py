@@ -1,0 +1,50 @@
+"""What another classifier says of the same crops: another run, or another tool's results."""
+
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from animl_pipeline import artifacts, classifier, mapping, matching, prediction
+from animl_pipeline.comparison import Other
+from animl_pipeline.evaluation import Split
+from animl_pipeline.formats import megadetector
+
+
+def of_run(
+    folder: Path, split: Split, fabric: Fabric, crops_dir: Path, *, given: Path | None
+) -> Other:
+    """Return what the run in a folder says of a split.
+
+    `given` is a JSON of which of its labels make up which of ours.
+
+    Raises:
+        InputMissing, InputInvalid: with what is wrong and what to do.
+    """
+    network, card = classifier.load(folder)
+    predicted = prediction.predict(fabric, network, card, split.rows, crops_dir, folder.name)
+    names = [artifacts.PROBABILITY + label for label in card.labels]
+    # A crop that was readable a minute ago may not be so now.
+    table = predicted.table.set_index("crop")[names].reindex(split.rows["crop"])
+    readable = table.notna().all(axis=1).to_numpy()
+    members = mapping.read(given, members=card.labels) if given else None
+    return matching.from_predictions(
+        folder.name,
+        table.fillna(0).to_numpy(),
+        card.labels,
+        readable,
+        split.scored.labels,
+        members,
+    )
+
+
+def of_results(path: Path, split: Split, *, given: Path | None) -> Other:
+    """Return what MegaDetector results with classifications say of a split.
+
+    `given` is a JSON of which of its classes make up which of our labels.
+
+    Raises:
+        InputMissing, InputInvalid: with what is wrong and what to do.
+    """
+    results = megadetector.read(path)
+    members = mapping.read(given, members=list(results.classes)) if given else None
+    return matching.from_results(path.name, results, split.rows, split.scored.labels, members)

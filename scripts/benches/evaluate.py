@@ -1,0 +1,276 @@
+"""Measure `pipeline evaluate`: its speed beside MegaDetector's evaluator, its size, its intervals.
+
+    scripts/bench evaluate [--only speed|size|coverage|planted] [--model-name efficientnet-b0]
+
+speed      crops per second on the CPU, of reading, resizing, predicting; the peer is `test_epoch`
+           of MegaDetector's own evaluate_model.py with the same weights, crops and readers, and
+           the best of its batch sizes
+size       100,000 predictions, 500 locations, 50 labels: figures with intervals, and the page; the
+           peer is scikit-learn's average_precision_score with sample weights
+coverage   how often an interval holds the truth, in simulated data sets whose locations differ
+planted    5 % of the labels of the demo's crops (scripts/demo first) are made wrong: how many of
+           them come in the first tenth of the ranking of label errors
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from sklearn.metrics import average_precision_score
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+import clustered
+
+from animl_pipeline import (
+    artifacts,
+    classifier,
+    devices,
+    evaluation,
+    intervals,
+    metrics,
+    prediction,
+    report,
+)
+from animl_pipeline.scored import Floats, Scored
+
+LABELS = ["bird", "fox", "lizard"]  # its evaluator needs three, and all of them in every part
+BATCHES = (8, 16, 64)
+ROUNDS = 3
+TRAIN = (
+    "train --no-pretrained --model-name efficientnet-b0 --image-size 64 --lr 3e-4 --epochs 16 "
+    "--batch-size 32 --precision 32-true"
+)
+SIDES_PX = (120, 480)  # of the crops, as of animals near and far
+PEER = """
+import json, sys, time
+from megadetector.classification import evaluate_model as peer
+epoch, seconds = peer.test_epoch, []
+def timed(*args, **named):
+    start = time.monotonic()
+    found = epoch(*args, **named)
+    seconds.append(time.monotonic() - start)
+    return found
+peer.test_epoch = timed
+folder, batch, workers = sys.argv[1:]
+peer.main(folder + "/params.json", folder + "/ckpt.pt", folder + "/out", ["test"],
+          batch_size=int(batch), num_workers=int(workers))
+print(json.dumps(seconds[-1]))
+"""
+
+
+def make_crops(folder: Path, count: int, model_name: str) -> tuple[classifier.Card, pd.DataFrame]:
+    """Write crops, weights and tables as MegaDetector's evaluator reads them."""
+    rng, rows = np.random.default_rng(0), []
+    for number in range(count):
+        part = "test" if number >= 6 else ("train", "val")[number // 3]
+        coarse = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+        side = int(rng.integers(*SIDES_PX))
+        picture = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+        picture.save(folder / f"{number}.jpg", quality=95)
+        rows.append((f"{number}.jpg", "d", part, LABELS[number % 3], 1.0))
+    table = pd.DataFrame(rows, columns=["path", "dataset", "location", "label", "confidence"])
+    table.to_csv(folder / "classification_ds.csv", index=False)
+    written = {
+        "label_index.json": dict(enumerate(LABELS)),
+        "splits.json": {part: [["d", part]] for part in ("train", "val", "test")},
+        "params.json": {
+            "model_name": model_name, "dataset_dir": str(folder), "multilabel": False,
+            "cropped_images_dir": str(folder), "label_weighted": True, "batch_size": 256,
+            "num_workers": 8,
+        },
+    }  # fmt: skip
+    for name, content in written.items():
+        (folder / name).write_text(json.dumps(content))
+    side = classifier.image_size_of(model_name)
+    card = classifier.Card(model_name, LABELS, side, {}, {}, {}, "", 0)
+    return card, table[table["location"] == "test"].rename(columns={"path": "crop"})
+
+
+def speed(peers: Path, model_name: str, count: int) -> None:
+    """Print crops per second of both, the best of some rounds taken in turn."""
+    torch.manual_seed(0)
+    network = classifier.build(model_name, 3).eval()
+    best: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        card, rows = make_crops(folder, count, model_name)
+        torch.save({"model": network.state_dict()}, folder / "ckpt.pt")
+        rows = rows.assign(image=rows["crop"])
+        for _ in range(ROUNDS):
+            for batch in BATCHES:
+                key = f"MegaDetector's evaluator, batches of {batch}"
+                best[key] = max(best.get(key, 0), len(rows) / peer_seconds(peers, folder, batch))
+            for precision in ("32-true", "bf16-mixed"):
+                start = time.monotonic()
+                fabric = devices.make_fabric("cpu", precision)
+                prediction.predict(fabric, network, card, rows, folder, "test")
+                key = f"pipeline evaluate, {precision}"
+                best[key] = max(best.get(key, 0), len(rows) / (time.monotonic() - start))
+    theirs = max(value for key, value in best.items() if key.startswith("Mega"))
+    print(f"{model_name} at {card.image_size} px, {len(rows):,} crops, {os.cpu_count()} cores")
+    for key, value in best.items():
+        print(f"  {key:<42} {value:7.1f} crops/s  {value / theirs:5.2f} x its best")
+
+
+def peer_seconds(peers: Path, folder: Path, batch: int) -> float:
+    """Return how long the peer's own epoch took."""
+    workers = str(min(8, os.cpu_count() or 1))
+    command = [
+        str(peers / "bin/python"),
+        "-W",
+        "ignore",
+        "-c",
+        PEER,
+        str(folder),
+        str(batch),
+        workers,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"The peer failed:\n{done.stderr[-2000:]}")
+    return float(done.stdout.splitlines()[-1])
+
+
+def size(n: int = 100_000, locations: int = 500, labels: int = 50) -> None:
+    """Print the seconds and the memory of a large evaluation, and the bytes of its page."""
+    rng = np.random.default_rng(0)
+    truth, names = rng.integers(labels, size=n), [f"species {i:02}" for i in range(labels)]
+    soft = rng.random((n, labels))
+    soft[np.arange(n), truth] += 0.5
+    soft /= soft.sum(axis=1, keepdims=True)
+    place = rng.integers(locations, size=n)
+    start = time.monotonic()
+    scored = Scored(names, soft, truth, [("d", f"{number:03}") for number in place])
+    metrics.evaluate(scored)
+    ours = time.monotonic() - start
+    weights = (1 - np.eye(locations)[0])[place]
+    start = time.monotonic()
+    for label in range(labels):
+        average_precision_score(truth == label, soft[:, label], sample_weight=weights)
+    theirs = (time.monotonic() - start) * (1 + locations)
+    print(f"{n:,} predictions, {locations} locations, {labels} labels")
+    print(f"  figures and intervals: {ours:.1f} s; scikit-learn's AP alone, for as many")
+    print(f"    weightings: {theirs:,.0f} s, {theirs / ours:.0f} x (one, times {1 + locations})")
+    start = time.monotonic()
+    split = whole_split(scored)
+    found = evaluation.figures(split, split, 1.2, {"precision": 0.9, "recall": 0.9}, "empty")
+    page = report.render(
+        metrics=around(found, names), scored={"test": scored}, history=None, pictures=None
+    )
+    print(f"  all of the report: {time.monotonic() - start:.1f} s, {len(page) / 1e6:.1f} MB")
+    print(f"  memory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def whole_split(scored: Scored) -> evaluation.Split:
+    """Return the predictions as the stage holds them."""
+    crops = [f"{row:06}.jpg" for row in range(len(scored))]
+    rows = pd.DataFrame(scored.places, columns=["dataset", "location"]).assign(
+        crop=crops, image=crops, image_id=crops, annotation_id="", sequence="",
+        width=0.2, height=0.2,
+        label=[scored.labels[i] for i in scored.truth],
+    )  # fmt: skip
+    grey = np.arange(len(scored)) % 3 == 0
+    return evaluation.Split(scored, prediction.Predicted(rows, rows, grey, 0))
+
+
+def around(figures: dict[str, object], labels: list[str]) -> dict[str, object]:
+    """Return the content of a metrics.json about the figures of a split."""
+    card = classifier.Card("efficientnet-b3", labels, 300, {}, {}, {}, "", 0)
+    return {
+        "labels": labels, "splits": {"test": figures}, "seen_against_new": None, "comparison": None,
+        "model": card.__dict__, "training": None, "commands": [], "versions": {},
+    }  # fmt: skip
+
+
+def coverage(data_sets: int = 400) -> None:
+    """Print the share of simulated data sets whose interval holds the true macro AP."""
+    truth = clustered.truth_of_macro()
+    print(f"the truth: {truth:.3f}, over {clustered.MANY:,} locations; {data_sets} data sets each")
+    for locations in (6, 12, 20, 30, 60):
+        held: dict[str, list[bool]] = {}
+        for seed in range(data_sets):
+            for name, ends in methods(clustered.made(locations, seed=100 + seed), seed).items():
+                held.setdefault(name, []).append(ends[0] <= truth <= ends[1])
+        shares = ", ".join(f"{name} {np.mean(inside):.3f}" for name, inside in held.items())
+        print(f"  {locations:>3} locations: {shares}")
+
+
+def methods(scored: Scored, seed: int) -> dict[str, list[float]]:
+    """Return the interval of macro average precision by each method."""
+    found = {
+        "jackknife": intervals.jackknife(macro(scored, intervals.leave_one_out(scored.groups)))
+    }
+    drawn = macro(scored, intervals.draw(scored.groups, seed)[:, :401])
+    low, high = intervals.percentiles(drawn[1:]) or (np.nan, np.nan)
+    moved = drawn[0] - float(np.nanmedian(drawn[1:]))
+    found |= {"bootstrap": [low, high], "moved": [low + moved, high + moved]}
+    rows = [("crop", f"{row:06}") for row in range(len(scored))]
+    each = Scored(scored.labels, scored.probabilities, scored.truth, rows)
+    found["of crops"] = intervals.percentiles(
+        macro(each, intervals.draw(each.groups, seed)[:, 1:201])
+    )
+    return {name: ends or [np.nan, np.nan] for name, ends in found.items()}
+
+
+def planted(demo: Path, share: float = 0.05) -> None:
+    """Print how many planted label errors come first; trains as scripts/demo does."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("crops", "dataset"):
+            shutil.copytree(demo / part, folder / part)
+        table = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")
+        labels, rng = sorted(set(table["label"])), np.random.default_rng(0)
+        rows = rng.choice(len(table), round(share * len(table)), replace=False)
+        for row in rows:
+            others = [label for label in labels if label != table.loc[row, "label"]]
+            table.loc[row, "label"] = rng.choice(others)
+        artifacts.write(artifacts.DATASET, folder / "dataset/dataset.csv", table)
+        for words in (TRAIN, "evaluate --splits train,val,test"):
+            command = [sys.executable, "-m", "animl_pipeline", *words.split()]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        found = pd.concat(
+            artifacts.read(artifacts.LABEL_ERRORS, path)
+            for path in sorted((folder / "runs/latest/evaluation").glob("label_errors_*.csv"))
+        )
+        first = found.sort_values("margin", ascending=False).head(len(table) // 10)
+        hits = len(set(first["crop"]) & set(table.loc[rows, "crop"]))
+        print(f"{hits} of {len(rows)} planted label errors are among the first {len(first)} crops")
+
+
+def macro(scored: Scored, weights: Floats) -> Floats:
+    """Return macro average precision under each weighting."""
+    return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", type=Path, required=True)
+    parser.add_argument("--only", choices=("speed", "size", "coverage", "planted"))
+    parser.add_argument("--model-name", default="efficientnet-b0")
+    parser.add_argument("--crops", type=int, default=400)
+    parser.add_argument("--demo", type=Path, default=Path("demo"))
+    asked = parser.parse_args()
+    if asked.only in {None, "speed"}:
+        speed(asked.peers, asked.model_name, asked.crops)
+    if asked.only in {None, "size"}:
+        size()
+    if asked.only in {None, "coverage"}:
+        coverage()
+    if asked.only in {None, "planted"}:
+        planted(asked.demo)
+
+
+if __name__ == "__main__":
+    main()

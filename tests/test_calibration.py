@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from animl_pipeline import calibration, metrics
+from animl_pipeline.scored import Floats, Ints, Scored
+
+
+def made(seed: int, *, n: int = 300, labels: int = 4, sure: float = 1.0) -> tuple[Floats, Ints]:
+    """Probabilities whose truth is drawn from them; then made `sure` times as sure."""
+    rng = np.random.default_rng(seed)
+    logits = 1.5 * rng.normal(size=(n, labels))
+    soft = special.softmax(logits, axis=1)
+    truth = (rng.random(n)[:, None] > soft.cumsum(axis=1)).sum(axis=1).clip(0, labels - 1)
+    return special.softmax(sure * logits, axis=1), truth
+
+
+def error_of(probabilities: Floats, truth: Ints) -> float:
+    labels = [str(label) for label in range(probabilities.shape[1])]
+    places = [("d", "a")] * len(truth)
+    found: float = metrics.calibration_figures(Scored(labels, probabilities, truth, places))["ece"]
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(2, 6), st.integers(2, 10))
+def test_calibration_error_is_torchmetrics(seed: int, n: int, labels: int, bits: int) -> None:
+    probabilities, truth = made(seed, n=n, labels=labels, sure=3)
+    # With ties and ones; whole in single precision, in which torchmetrics computes.
+    probabilities = (probabilities * 2**bits).round() / 2**bits
+    expected = multiclass_calibration_error(
+        torch.tensor(probabilities), torch.tensor(truth), num_classes=labels, n_bins=15
+    )
+    assert error_of(probabilities, truth) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_probability_of_one_is_in_a_bin_of_its_own_as_in_torchmetrics() -> None:
+    probabilities, truth = np.array([[1.0, 0.0], [0.95, 0.05]]), np.array([1, 0])
+    expected = multiclass_calibration_error(
+        torch.tensor(probabilities), torch.tensor(truth), num_classes=2, n_bins=15
+    )
+    assert error_of(probabilities, truth) == pytest.approx((1 + 0.05) / 2)
+    assert float(expected) == pytest.approx((1 + 0.05) / 2)
+
+
+@pytest.mark.parametrize("sure", [0.5, 1.0, 2.0, 3.0])
+def test_the_temperature_undoes_what_made_it_too_sure(sure: float) -> None:
+    probabilities, truth = made(0, n=20_000, sure=sure)
+    assert calibration.fit_temperature(probabilities, truth) == pytest.approx(sure, rel=0.05)
+
+
+def test_the_temperature_lowers_log_loss_and_calibration_error_of_other_crops() -> None:
+    temperature = calibration.fit_temperature(*made(1, n=2000, sure=2.5))
+    probabilities, truth = made(2, n=2000, sure=2.5)
+    labels, places = ["a", "b", "c", "d"], [("d", "a")] * 2000
+    before, after = (
+        metrics.calibration_figures(Scored(labels, soft, truth, places))
+        for soft in (probabilities, calibration.soften(probabilities, temperature))
+    )
+    assert after["log_loss"] < before["log_loss"]
+    assert after["ece"] < before["ece"]
+
+
+def test_no_other_temperature_has_less_log_loss() -> None:
+    probabilities, truth = made(3, sure=1.7)
+
+    def loss(temperature: float) -> float:
+        own = calibration.soften(probabilities, temperature)[np.arange(len(truth)), truth]
+        return float(-np.log(own).mean())
+
+    best = calibration.fit_temperature(probabilities, truth)
+    assert all(loss(best) <= loss(best * factor) for factor in (0.5, 0.9, 1.1, 2))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1000), st.floats(0.1, 10))
+def test_a_temperature_changes_no_prediction(seed: int, temperature: float) -> None:
+    probabilities, _ = made(seed, n=50)
+    soft = calibration.soften(probabilities, temperature)
+    np.testing.assert_allclose(soft.sum(axis=1), 1)
+    assert (soft.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_rows_all_right_or_all_wrong_give_a_temperature_within_its_limits(right: bool) -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
+    truth = np.array([0, 0]) if right else np.array([1, 1])
+    low, high = calibration.TEMPERATURES
+    assert low <= calibration.fit_temperature(probabilities, truth) <= high
+
+
+def test_the_bins_of_the_diagram_hold_every_row_once() -> None:
+    probabilities, truth = made(4)
+    bins = calibration.reliability(probabilities, truth)
+    assert sum(row["n"] for row in bins) == 300
+    right = sum(row["n"] * row["accuracy"] for row in bins)
+    assert right == pytest.approx((probabilities.argmax(axis=1) == truth).sum())

@@ -1,0 +1,118 @@
+import clustered
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from animl_pipeline import intervals, metrics
+
+
+def held(locations: int, data_sets: int) -> tuple[float, float]:
+    """The share of data sets whose interval holds the truth: ours, and a bootstrap of crops."""
+    truth, ours, cropwise = clustered.truth_of_macro(), 0, 0
+    for seed in range(data_sets):
+        scored = clustered.made(locations, seed=100 + seed)
+        values = macro(scored, intervals.leave_one_out(scored.groups))
+        low, high = intervals.jackknife(values) or (np.nan, np.nan)
+        ours += low <= truth <= high
+        each_alone = clustered.Scored(
+            scored.labels,
+            scored.probabilities,
+            scored.truth,
+            [("crop", f"{row:06}") for row in range(len(scored))],
+        )
+        drawn = macro(each_alone, intervals.draw(each_alone.groups, seed)[:, :200])
+        low, high = intervals.percentiles(drawn) or (np.nan, np.nan)
+        cropwise += low <= truth <= high
+    return ours / data_sets, cropwise / data_sets
+
+
+def macro(scored: clustered.Scored, weights: np.ndarray) -> np.ndarray:
+    return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says_and_a_crop_wise_one_does_not() -> (
+    None
+):
+    ours, cropwise = held(locations=20, data_sets=60)
+    assert ours >= 0.9
+    assert cropwise <= 0.75
+
+
+def test_the_standard_error_of_a_mean_is_the_textbook_one() -> None:
+    sample = np.random.default_rng(0).normal(5, 2, 30)
+    left_out = (sample.sum() - sample) / 29
+    found = intervals.standard_error(np.append(sample.mean(), left_out))
+    assert found == pytest.approx(stats.sem(sample))
+
+
+def test_on_a_plain_scale_the_interval_of_a_mean_is_students() -> None:
+    sample = np.random.default_rng(0).normal(-5, 2, 30)
+    left_out = (sample.sum() - sample) / 29
+    found = intervals.jackknife(np.append(sample.mean(), left_out), scale="plain")
+    expected = stats.t.interval(0.95, 29, sample.mean(), stats.sem(sample))
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1.0, (0.025**0.1, 1)), (0.0, (0, 1 - 0.025**0.1))]
+)
+def test_where_all_are_perfect_the_bound_is_the_exact_one_of_a_coin(
+    value: float, expected: tuple[float, float]
+) -> None:
+    found = intervals.jackknife(np.full(11, value))
+    assert found == pytest.approx(expected)
+    low, high = stats.binomtest(round(10 * value), 10).proportion_ci(0.95)
+    assert found == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("values", [[0.5, np.nan], [0.5], [np.nan, 0.5, 0.6], [0.5, np.nan, 0.5]])
+def test_without_two_values_to_compare_there_is_no_interval(values: list[float]) -> None:
+    assert intervals.jackknife(np.array(values)) is None
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=20), st.sampled_from(["logit", "log"]))
+def test_an_interval_stays_on_its_scale_and_about_its_value(
+    values: list[float], scale: str
+) -> None:
+    if values[0] == 0 and scale == "log":
+        values[0] = 0.5
+    low, high = intervals.jackknife(np.array(values), scale=scale) or (0.0, 1.0)
+    assert 0 <= low <= values[0] * (1 + 1e-9)
+    assert high >= values[0] * (1 - 1e-9)
+    assert high <= 1 or scale == "log"
+
+
+def test_fewer_locations_that_bear_on_a_figure_make_it_wider() -> None:
+    values = np.append(0.8, np.random.default_rng(0).normal(0.8, 0.01, 30))
+    all_, three = intervals.jackknife(values), intervals.jackknife(values, groups=3)
+    assert all_ is not None
+    assert three is not None
+    assert three[0] < all_[0] < all_[1] < three[1]
+
+
+def test_the_same_seed_draws_the_same_locations_and_as_many_as_there_are() -> None:
+    first, again, other = (intervals.draw(7, seed) for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+    assert (first[:, 0] == 1).all()
+    assert set(first.sum(axis=0)) == {7}
+
+
+def test_percentiles_need_half_of_the_draws() -> None:
+    drawn = np.append(np.full(10, np.nan), np.linspace(0, 1, 9))
+    assert intervals.percentiles(drawn) is None
+    assert intervals.percentiles(np.append(drawn, 1.0)) is not None
+
+
+def test_the_interval_of_a_gap_is_wider_than_that_of_either_side() -> None:
+    rng = np.random.default_rng(0)
+    one, other = (np.append(0.8, rng.normal(0.8, 0.01, 20)) for _ in range(2))
+    gap = intervals.unpaired(one, other)
+    alone = intervals.jackknife(one, scale="plain")
+    assert gap is not None
+    assert alone is not None
+    assert gap[1] - gap[0] > alone[1] - alone[0]
+    assert gap[0] < 0 < gap[1]
