@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from animl_pipeline.errors import ObjectUnavailable
 from animl_pipeline.ledger import Held, Row
 from animl_pipeline.storage import Source
 
+TOLD_EVERY_S = 0.2
 ALL_ALIKE = 100  # so many from the start and none of them had: something else is wrong
 # What is wrong with the place of one picture; any other trouble with the disk is of all of them.
 OF_ONE_PLACE = {
@@ -106,15 +108,18 @@ class _News:
 
     def __init__(self, bar: "tqdm[Never]") -> None:
         self.bar, self.bytes, self.states = bar, 0, Counter[str]()
+        self.began = self.told = time.monotonic()
 
     def tell(self, row: Row) -> None:
         """Count a row."""
         self.states[row.state] += 1
         self.bytes += int(row.bytes) if row.state == "downloaded" else 0
-        elapsed_s = self.bar.format_dict["elapsed"]
-        rate = self.bytes / elapsed_s / 1e6 if elapsed_s else 0.0
-        self.bar.set_postfix_str(f"{self.bytes / 1e6:,.1f} MB, {rate:,.1f} MB/s", refresh=False)
         self.bar.update()
+        now = time.monotonic()
+        if now - self.told > TOLD_EVERY_S:
+            self.told = now
+            rate = self.bytes / (now - self.began) / 1e6
+            self.bar.set_postfix_str(f"{self.bytes / 1e6:,.1f} MB, {rate:,.1f} MB/s")
         alike = self.states.total() == self.states[row.state] == ALL_ALIKE
         if alike and row.state not in ledger.HELD:
             workers.say(

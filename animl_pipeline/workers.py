@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-QUEUED_PER_WORKER = 4
+QUEUED_PER_WORKER = 16
+BURST_S = 0.005  # results are taken some at a time: to wake for each costs the workers their turn
 GRACE_S = 0.8  # for the items at work when the rest is dropped: Ctrl-C is answered within a second
 LOOK_S = 0.5  # a wait without an end would not notice Ctrl-C on Windows
 
@@ -55,11 +56,11 @@ def map_threads(
             if not under_way:
                 finished = True
                 return
-            results, error = _next(done)
-            under_way -= 1
-            if error:
-                raise error
-            yield from results
+            for results, error in _burst(done):
+                under_way -= 1
+                if error:
+                    raise error
+                yield from results
     finally:
         dropped.set()
         for _ in threads:
@@ -71,10 +72,13 @@ def map_threads(
             thread.join(None if finished else max(0.0, end - time.monotonic()))
 
 
-def _next(done: "queue.SimpleQueue[Result]") -> Result:
-    while True:
-        with contextlib.suppress(queue.Empty):
-            return done.get(timeout=LOOK_S)
+def _burst(done: "queue.SimpleQueue[Result]") -> Iterator[Result]:
+    """Yield the next result, once there is one, and what comes within a moment of it."""
+    with contextlib.suppress(queue.Empty):
+        yield done.get(timeout=LOOK_S)
+        time.sleep(BURST_S)
+        while True:
+            yield done.get_nowait()
 
 
 def progress(
