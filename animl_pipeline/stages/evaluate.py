@@ -102,7 +102,8 @@ class Options:
         """The classifier and the dataset, and what they are compared with."""
         if not self.run_folder.is_dir():
             raise InputMissing(f"{self.run_dir} is not there. `pipeline train` writes it.")
-        run = [self.run_folder / "model.json", self.run_folder / "model.safetensors"]
+        # Not model.json: it gets the temperature, so its bytes are not those of before.
+        run = [self.run_folder / "model.safetensors"]
         run.append(self.as_trained("dataset_dir") / artifacts.DATASET.name)
         if self.compare:
             other = self.compared_run
