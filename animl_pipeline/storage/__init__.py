@@ -5,6 +5,7 @@ A source is in one of the modules here, and is asked through what this one has.
 
 import contextlib
 import hashlib
+import os
 import random
 import threading
 import time
@@ -211,6 +212,8 @@ def _keep(
                 _refuse_huge(size)
                 file.write(chunk)
                 hashed.update(chunk)
+            file.flush()
+            mtime_ns = os.fstat(file.fileno()).st_mtime_ns
         found = hashed.hexdigest()
         if answer.size_bytes is not None and size != answer.size_bytes:
             raise Again(f"{size:,} bytes arrived of {answer.size_bytes:,}", state="corrupt")
@@ -220,7 +223,7 @@ def _keep(
             raise Again(f"md5 of the body is {found}, expected is {expected}", state="corrupt")
         source.patience.refuse_stopped()
         note = NOTE_OTHER_MD5 if md5 and found != md5 else ""
-        fetched = Fetched(size, found, part.stat().st_mtime_ns, note)
+        fetched = Fetched(size, found, mtime_ns, note)
         arrived(fetched)
     return fetched
 

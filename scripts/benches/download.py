@@ -86,10 +86,13 @@ def main() -> None:
         folder = Path(temporary)
         export = make(folder, given.objects, given.kilobytes * 1000)
         with rclone(folder / "buckets") as endpoint:
+            todo = list(
+                commands(given.peers.absolute(), export, endpoint, str(folder / "out")).items()
+            )
             for _ in range(given.rounds):
-                for name, command in commands(
-                    given.peers.absolute(), export, endpoint, str(folder / "out")
-                ).items():
+                todo.append(todo.pop(0))  # who comes first finds the disk at rest
+                for name, command in todo:
+                    os.sync()
                     start = time.perf_counter()
                     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
                     seconds.setdefault(name, []).append(time.perf_counter() - start)
@@ -99,7 +102,7 @@ def main() -> None:
                     shutil.rmtree(folder / "out")
     print(f"{given.objects:,} objects of {given.kilobytes} KB, median of {given.rounds} rounds")
     rates = {name: given.objects / statistics.median(took) for name, took in seconds.items()}
-    for name, rate in rates.items():
+    for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
         low, high = (given.objects / found(seconds[name]) for found in (max, min))
         print(
             f"{name:18} {rate:6.0f} pictures/s ({low:.0f} to {high:.0f}); "
