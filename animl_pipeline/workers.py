@@ -40,7 +40,9 @@ def map_threads(
             if not dropped.is_set():
                 try:
                     done.put(([function(one[0])], None))
-                except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+                # All there is, a panic of Rust's too: an item without an answer would be awaited
+                # for ever. It is raised where the answer is.
+                except BaseException as error:  # noqa: BLE001
                     done.put(([], error))
 
     # As daemons, so that one that hangs in the network cannot keep a stopped command alive.

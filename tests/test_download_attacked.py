@@ -1,4 +1,4 @@
-"""What a hostile reviewer found: each once lost a picture, stopped a run or told a secret."""
+"""Hostile input and bad luck that once lost a picture, stopped a run or told a secret."""
 
 import json
 import os

@@ -99,15 +99,12 @@ def run(options: Options) -> Counts:
                 todo, rows, source, folder=folder, journal=log, md5_of=md5_of,
                 at_a_time=options.workers,
             )  # fmt: skip
-        except BaseException:
+        finally:
             # Stopped, or the source is gone: what was got stays, and the rest is said to be open.
             for number, row, _ in todo:
                 if not rows[number].state:
                     rows[number] = row._replace(state="failed", reason=NOT_REACHED)
-            with contextlib.suppress(OSError):  # a full disk has no room for the ledger either
-                ledger.write(options.output_dir, rows)
-            raise
-    ledger.write(options.output_dir, rows)
+            ledger.write(folder, rows)
     return _counted(rows, options)
 
 
