@@ -46,7 +46,7 @@ def log(
     count: int,
     epoch: int,
 ) -> None:
-    """Write a strip of pictures per label and kind; `crops` (learning.Crops) were predicted."""
+    """Write a strip of pictures per label and kind; `crops` (a data set) were predicted."""
     read = [name for name, ok in zip(crops.names, predicted.readable, strict=True) if ok]
     for index, label in enumerate(labels):
         for kind in KINDS:

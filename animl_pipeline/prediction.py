@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from animl_pipeline import artifacts, classifier, learning, mapping
+from animl_pipeline import artifacts, classifier, mapping
+from animl_pipeline.learning.data import Crops, loader
 from animl_pipeline.mapping import Mapping
 
 # On a CPU larger batches outgrow its caches: see the README, Measured.
@@ -103,15 +104,13 @@ def predict(
     network's own.
     """
     watched = Watched(folded(network), card).to(fabric.device)
-    crops = learning.Crops(
-        crops_dir, list(rows["crop"]), [0] * len(rows), classifier.transform(card)
-    )
-    loader = learning.loader(
+    crops = Crops(crops_dir, list(rows["crop"]), [0] * len(rows), classifier.transform(card))
+    batches = loader(
         crops,
         batch_size=BATCH_ON_CPU if fabric.device.type == "cpu" else BATCH_ON_GPU,
         workers=min(8, os.cpu_count() or 1),
     )
-    found = classifier.predict(fabric, fabric.setup(watched), loader, title)
+    found = classifier.predict(fabric, fabric.setup(watched), batches, title)
     for crop in rows["crop"][~found.readable]:
         logger.warning("%s cannot be read: left out; run `pipeline crop` again", crop)
     rows = rows[found.readable].reset_index(drop=True)

@@ -8,8 +8,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from animl_pipeline import extremes, learning
+from animl_pipeline import extremes
 from animl_pipeline.classifier import Predictions
+from animl_pipeline.learning.data import Crops
 
 LABELS = ["fox", "bird", "cat"]
 
@@ -73,7 +74,7 @@ def test_the_pictures_are_of_the_crops_that_were_read(tmp_path: Path) -> None:
     for colour in colours:
         Image.new("RGB", (20, 10), colour).save(tmp_path / f"{colour}.png")
     names = ["red.png", "broken.png", "blue.png"]
-    crops = learning.Crops(tmp_path, names, [0, 0, 1], extremes.functional.to_image)
+    crops = Crops(tmp_path, names, [0, 0, 1], extremes.functional.to_image)
     found = predictions((0, [0.9, 0.1]), (1, [0.2, 0.8]), readable=[True, False, True])
     with SummaryWriter(tmp_path / "events") as writer:
         extremes.log(writer, found, LABELS[:2], crops, count=3, epoch=4)

@@ -26,7 +26,10 @@ from animl_pipeline.errors import (
     OptionError,
     TrainingDiverged,
 )
-from animl_pipeline.learning import Crops, Learner, Progress
+from animl_pipeline.learning.augmentation import augmentation
+from animl_pipeline.learning.data import LOST, READ, REPLACED, Crops, label_weights, loader, sampler
+from animl_pipeline.learning.optimisation import optimisation
+from animl_pipeline.learning.state import Learner, Progress, load_state, save_state
 from animl_pipeline.stages import Counts
 from animl_pipeline.stages.train import Options
 
@@ -67,7 +70,7 @@ def crops_of(
         model_name="efficientnet-b0", labels=LABELS, image_size=SIDE, crop_rule={}, options={},
         versions={}, data_fingerprint="", epoch=0,
     )  # fmt: skip
-    transform = learning.augmentation(SIDE) if augmented else classifier.transform(card)
+    transform = augmentation(SIDE) if augmented else classifier.transform(card)
     names = [f"{number:02}.png" for number in numbers]
     truth = [int(number >= 6) for number in numbers]
     return Crops(folder, names, truth, transform, replace=replace)
@@ -82,17 +85,17 @@ def make_learner(
     torch.manual_seed(seed)
     fabric = devices.make_fabric("cpu", "32-true")
     network = classifier.build("efficientnet-b0", 2)
-    optimizer, scheduler = learning.optimisation(network, lr=lr, weight_decay=1e-6, lr_decay=0.9)
+    optimizer, scheduler = optimisation(network, lr=lr, weight_decay=1e-6, lr_decay=0.9)
     network, optimizer = fabric.setup(network, optimizer)
     generator = torch.Generator()
     train = crops_of(folder, TRAIN, augmented=True, replace=True)
-    order = learning.sampler(train, label_weighted=True, generator=generator)
+    order = sampler(train, label_weighted=True, generator=generator)
     return Learner(
         fabric, network, optimizer, scheduler,
-        train=learning.loader(
+        train=loader(
             train, batch_size=batch_size, workers=0, generator=generator, order=order
         ),
-        val=learning.loader(crops_of(folder, VAL), batch_size=3, workers=0) if val else None,
+        val=loader(crops_of(folder, VAL), batch_size=3, workers=0) if val else None,
         generator=generator,
     )  # fmt: skip
 
@@ -128,7 +131,7 @@ def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
 def test_the_weights_of_every_label_sum_to_the_same(truth: list[int]) -> None:
     labels = np.array(truth)
-    weights = learning.label_weights(labels)
+    weights = label_weights(labels)
     present = set(truth)
     assert weights.sum() == pytest.approx(len(truth))
     for label in present:
@@ -139,7 +142,7 @@ def test_the_weights_of_every_label_sum_to_the_same(truth: list[int]) -> None:
 def drawn(truth: list[int], *, label_weighted: bool, seed: int = 0) -> list[int]:
     data = Crops(Path(), [""] * len(truth), truth, lambda image: image)
     generator = torch.Generator().manual_seed(seed)
-    return list(learning.sampler(data, label_weighted=label_weighted, generator=generator))
+    return list(sampler(data, label_weighted=label_weighted, generator=generator))
 
 
 def test_each_label_is_drawn_about_equally_often() -> None:
@@ -171,7 +174,7 @@ def test_the_same_seed_draws_the_same_crops(label_weighted: bool) -> None:
 def test_a_crop_is_a_picture_its_label_and_that_it_was_read(pictures: Path) -> None:
     picture, truth, read = crops_of(pictures, [0, 6])[1]
     assert picture.shape == (3, SIDE, SIDE)
-    assert (truth, read) == (1, learning.READ)
+    assert (truth, read) == (1, READ)
 
 
 @pytest.fixture
@@ -188,23 +191,23 @@ def damaged(pictures: Path, tmp_path: Path) -> Path:
 def test_a_crop_that_cannot_be_read_is_replaced_by_the_next_of_its_label(damaged: Path) -> None:
     data = crops_of(damaged, [6, 0, 7, 1, 8], replace=True)
     picture, truth, read = data[2]
-    assert (truth, read) == (1, learning.REPLACED)
+    assert (truth, read) == (1, REPLACED)
     assert torch.equal(picture, data[4][0])
     picture, truth, read = data[3]
-    assert (truth, read) == (0, learning.REPLACED)
+    assert (truth, read) == (0, REPLACED)
     assert torch.equal(picture, data[1][0])
 
 
 def test_a_crop_is_never_replaced_where_it_is_judged(damaged: Path) -> None:
-    assert crops_of(damaged, [6, 7])[1][2] == learning.LOST
+    assert crops_of(damaged, [6, 7])[1][2] == LOST
 
 
 def test_training_on_a_label_without_a_readable_crop_is_refused(damaged: Path) -> None:
     learner = make_learner(damaged)
     lost = crops_of(damaged, [0, 7], replace=True)
-    loader = learning.loader(lost, batch_size=2, workers=1)
+    batches = loader(lost, batch_size=2, workers=1)
     with pytest.raises(InputInvalid, match="pipeline crop") as caught:
-        learning.train_epoch(dataclasses.replace(learner, train=loader), title="epoch 1")
+        learning.train_epoch(dataclasses.replace(learner, train=batches), title="epoch 1")
     assert "Traceback" not in str(caught.value)
 
 
@@ -216,7 +219,7 @@ def test_replaced_crops_are_counted_and_said(
     learner.generator.manual_seed(0)
     _, seen = learning.train_epoch(learner, title="epoch 1")
     learner.generator.manual_seed(0)
-    bad = sum(int((read != learning.READ).sum()) for _, _, read in learner.train)
+    bad = sum(int((read != READ).sum()) for _, _, read in learner.train)
     assert bad > 0
     assert f"epoch 1: {bad} crops could not be read" in caplog.text
     assert seen == len(TRAIN)
@@ -226,8 +229,8 @@ def predict(data: Crops, workers: int = 0) -> classifier.Predictions:
     torch.manual_seed(0)
     network = classifier.build("efficientnet-b0", 2)
     fabric = devices.make_fabric("cpu", "32-true")
-    loader = learning.loader(data, batch_size=3, workers=workers)
-    return classifier.predict(fabric, fabric.setup(network), loader, "test")
+    batches = loader(data, batch_size=3, workers=workers)
+    return classifier.predict(fabric, fabric.setup(network), batches, "test")
 
 
 def test_crops_that_cannot_be_read_are_left_out_of_predictions(damaged: Path) -> None:
@@ -287,7 +290,7 @@ def test_a_run_resumed_after_any_epoch_equals_one_undisturbed(
     learner = make_learner(pictures)
 
     def save_and_stop(state: Progress, *_: Any) -> None:
-        learning.save_state(path, learner, state, identity="this run")
+        save_state(path, learner, state, identity="this run")
         if state.next_epoch == epochs_done:
             raise Stopped
 
@@ -295,7 +298,7 @@ def test_a_run_resumed_after_any_epoch_equals_one_undisturbed(
         fit(learner, Progress(), save_and_stop)
     again = make_learner(pictures, seed=99)
     torch.rand(17)  # another past
-    state = learning.load_state(path, again, identity="this run")
+    state = load_state(path, again, identity="this run")
     assert state.next_epoch == epochs_done
     fit(again, state)
     expected, expected_state = undisturbed
@@ -372,32 +375,32 @@ def test_a_score_without_crops_has_no_value() -> None:
 
 def test_the_state_holds_no_code(pictures: Path, tmp_path: Path) -> None:
     learner = make_learner(pictures)
-    learning.save_state(tmp_path / "last.pt", learner, Progress(), identity="a")
+    save_state(tmp_path / "last.pt", learner, Progress(), identity="a")
     content = torch.load(tmp_path / "last.pt", weights_only=True)
     assert content["progress"]["next_epoch"] == 0
 
 
 def test_the_state_of_another_run_is_refused(pictures: Path, tmp_path: Path) -> None:
     learner = make_learner(pictures)
-    learning.save_state(tmp_path / "last.pt", learner, Progress(), identity="a")
+    save_state(tmp_path / "last.pt", learner, Progress(), identity="a")
     with pytest.raises(InputInvalid, match="--run-name"):
-        learning.load_state(tmp_path / "last.pt", learner, identity="b")
+        load_state(tmp_path / "last.pt", learner, identity="b")
 
 
 @pytest.mark.parametrize("kept", [0, 10, 5000, -20])
 def test_a_state_that_is_cut_short_is_refused(pictures: Path, tmp_path: Path, kept: int) -> None:
     path, learner = tmp_path / "last.pt", make_learner(pictures)
-    learning.save_state(path, learner, Progress(), identity="a")
+    save_state(path, learner, Progress(), identity="a")
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputInvalid, match="--no-resume"):
-        learning.load_state(path, learner, identity="a")
+        load_state(path, learner, identity="a")
 
 
 @pytest.mark.parametrize("content", [[], {}, 3, "text", {"identity": "a"}])
 def test_a_state_of_something_else_is_refused(pictures: Path, tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "last.pt")
     with pytest.raises(InputInvalid, match="--no-resume"):
-        learning.load_state(tmp_path / "last.pt", make_learner(pictures), identity="a")
+        load_state(tmp_path / "last.pt", make_learner(pictures), identity="a")
 
 
 # The stage

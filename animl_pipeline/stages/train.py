@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from animl_pipeline.classifier import Card, Predictions
-    from animl_pipeline.learning import Learner, Progress
+    from animl_pipeline.learning.state import Learner, Progress
 
 LATEST = "latest"  # the name in the runs folder that points at the newest run
 LR_DECAY = 0.97 ** (1 / 2.4)  # per epoch; EfficientNet's published 0.97 every 2.4 epochs
@@ -112,6 +112,7 @@ def run(options: Options) -> Counts:
     from torch.utils.tensorboard import SummaryWriter
 
     from animl_pipeline import classifier, devices, learning
+    from animl_pipeline.learning.state import Progress, load_state
 
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
     labels = artifacts.read_labels(options.dataset_dir / "label_index.json")
@@ -125,11 +126,11 @@ def run(options: Options) -> Counts:
     if not resumes:
         _start(network, options)
     learner = _learner(fabric, network, dataset, card, options)
-    state = learning.Progress()
+    state = Progress()
     if not resumes:
         last.unlink(missing_ok=True)
     else:
-        state = learning.load_state(last, learner, identity=options.identity)
+        state = load_state(last, learner, identity=options.identity)
     with SummaryWriter(options.folder, purge_step=state.next_epoch) as writer:
         save = _saver(learner, card, writer, options)
         try:
@@ -203,33 +204,37 @@ def _learner(
 ) -> "Learner":
     import torch
 
-    from animl_pipeline import classifier, learning
+    from animl_pipeline import classifier
+    from animl_pipeline.learning.augmentation import augmentation
+    from animl_pipeline.learning.data import Crops, loader, sampler
+    from animl_pipeline.learning.optimisation import optimisation
+    from animl_pipeline.learning.state import Learner
 
     readers = (
         options.num_workers if options.num_workers is not None else min(8, os.cpu_count() or 1)
     )
     number = {label: index for index, label in enumerate(card.labels)}
 
-    def crops(split: str, transform: Callable[[Any], Any], replace: bool) -> learning.Crops:
+    def crops(split: str, transform: Callable[[Any], Any], replace: bool) -> Crops:
         rows = dataset[dataset["split"] == split]
         truth = [number[label] for label in rows["label"]]
         names = list(rows["crop"])
-        return learning.Crops(options.crops_dir, names, truth, transform, replace=replace)
+        return Crops(options.crops_dir, names, truth, transform, replace=replace)
 
     generator = torch.Generator()
-    train = crops("train", learning.augmentation(card.image_size), replace=True)
+    train = crops("train", augmentation(card.image_size), replace=True)
     val = crops("val", classifier.transform(card), replace=False)
-    order = learning.sampler(train, label_weighted=options.label_weighted, generator=generator)
-    optimizer, scheduler = learning.optimisation(
+    order = sampler(train, label_weighted=options.label_weighted, generator=generator)
+    optimizer, scheduler = optimisation(
         network, lr=options.lr, weight_decay=options.weight_decay, lr_decay=LR_DECAY
     )
     network, optimizer = fabric.setup(network, optimizer)
-    return learning.Learner(
+    return Learner(
         fabric, network, optimizer, scheduler,
-        train=learning.loader(
+        train=loader(
             train, batch_size=options.batch_size, workers=readers, generator=generator, order=order
         ),
-        val=learning.loader(val, batch_size=options.batch_size, workers=readers) if val else None,
+        val=loader(val, batch_size=options.batch_size, workers=readers) if val else None,
         generator=generator,
     )  # fmt: skip
 
@@ -244,7 +249,8 @@ def _saver(
     """
     import pandas as pd
 
-    from animl_pipeline import classifier, extremes, learning
+    from animl_pipeline import classifier, extremes
+    from animl_pipeline.learning.state import save_state
 
     def save(state: "Progress", predicted: "Predictions | None", is_best: bool) -> None:
         row, epoch = state.history[-1], state.best_epoch
@@ -261,7 +267,7 @@ def _saver(
         writer.flush()
         table = pd.DataFrame(state.history, columns=list(artifacts.HISTORY.columns))
         artifacts.write(artifacts.HISTORY, options.folder / artifacts.HISTORY.name, table)
-        learning.save_state(options.folder / "last.pt", learner, state, identity=options.identity)
+        save_state(options.folder / "last.pt", learner, state, identity=options.identity)
         workers.say(_line(row, is_best))
 
     return save
