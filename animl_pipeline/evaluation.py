@@ -106,6 +106,7 @@ def calibrated(scored: Scored, temperature: float | None) -> dict[str, Any] | No
         "temperature": temperature,
         "before": metrics.calibration_figures(scored),
         "after": metrics.calibration_figures(after),
+        "change": metrics.log_loss_change(scored, after),
     }
 
 

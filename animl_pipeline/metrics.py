@@ -167,6 +167,17 @@ def calibration_figures(scored: Scored) -> dict[str, Any]:
     }
 
 
+def log_loss_change(before: Scored, after: Scored) -> dict[str, Any]:
+    """Return by how much log loss rises (below 0: falls) on the same rows, with its interval."""
+    weights = intervals.leave_one_out(before.groups)
+    n = _summed(before, np.ones(len(before)), weights)
+    change = _ratio(_summed(before, surprise(after) - surprise(before), weights), n)
+    return {
+        "log_loss": float(change[0]),
+        "interval": intervals.jackknife(change, scale="plain"),
+    }
+
+
 def mean_of_known(aps: Floats) -> Floats:
     """Return the mean over the labels that have a value (labels, m) -> (m,)."""
     return _mean(aps, ~np.isnan(aps))

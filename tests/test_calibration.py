@@ -1,3 +1,4 @@
+import clustered
 import numpy as np
 import pytest
 import torch
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import special
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from animl_pipeline import calibration, metrics
+from animl_pipeline import calibration, intervals, metrics
 from animl_pipeline.scored import Floats, Ints, Scored
 
 
@@ -17,6 +18,13 @@ def made(seed: int, *, n: int = 300, labels: int = 4, sure: float = 1.0) -> tupl
     soft = special.softmax(logits, axis=1)
     truth = (rng.random(n)[:, None] > soft.cumsum(axis=1)).sum(axis=1).clip(0, labels - 1)
     return special.softmax(sure * logits, axis=1), truth
+
+
+def scored_at(locations: int, probabilities: Floats, truth: Ints) -> Scored:
+    """The rows dealt out to so many locations in turn."""
+    labels = [str(label) for label in range(probabilities.shape[1])]
+    places = [("d", str(row % locations)) for row in range(len(truth))]
+    return Scored(labels, probabilities, truth, places)
 
 
 def error_of(probabilities: Floats, truth: Ints) -> float:
@@ -49,12 +57,12 @@ def test_a_probability_of_one_is_in_a_bin_of_its_own_as_in_torchmetrics() -> Non
 
 @pytest.mark.parametrize("sure", [0.5, 1.0, 2.0, 3.0])
 def test_the_temperature_undoes_what_made_it_too_sure(sure: float) -> None:
-    probabilities, truth = made(0, n=20_000, sure=sure)
-    assert calibration.fit_temperature(probabilities, truth) == pytest.approx(sure, rel=0.05)
+    scored = scored_at(50, *made(0, n=20_000, sure=sure))
+    assert calibration.fit_temperature(scored) == pytest.approx(sure, rel=0.05)
 
 
 def test_the_temperature_lowers_log_loss_and_calibration_error_of_other_crops() -> None:
-    temperature = calibration.fit_temperature(*made(1, n=2000, sure=2.5))
+    temperature = calibration.fit_temperature(scored_at(20, *made(1, n=2000, sure=2.5)))
     probabilities, truth = made(2, n=2000, sure=2.5)
     labels, places = ["a", "b", "c", "d"], [("d", "a")] * 2000
     before, after = (
@@ -72,7 +80,7 @@ def test_no_other_temperature_has_less_log_loss() -> None:
         own = calibration.soften(probabilities, temperature)[np.arange(len(truth)), truth]
         return float(-np.log(own).mean())
 
-    best = calibration.fit_temperature(probabilities, truth)
+    best = calibration.least_loss(scored_at(3, probabilities, truth))
     assert all(loss(best) <= loss(best * factor) for factor in (0.5, 0.9, 1.1, 2))
 
 
@@ -90,7 +98,51 @@ def test_rows_all_right_or_all_wrong_give_a_temperature_within_its_limits(right:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
     truth = np.array([0, 0]) if right else np.array([1, 1])
     low, high = calibration.TEMPERATURES
-    assert low <= calibration.fit_temperature(probabilities, truth) <= high
+    assert low <= calibration.fit_temperature(scored_at(2, probabilities, truth)) <= high
+
+
+def test_one_location_tells_nothing_of_the_next_so_the_temperature_stays() -> None:
+    assert calibration.fit_temperature(scored_at(1, *made(5, sure=3))) == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 1000), st.integers(2, 8), st.sampled_from([0.6, 1.0, 1.2, 2.0]))
+def test_the_temperature_lies_between_1_and_that_of_the_least_loss(
+    seed: int, locations: int, sure: float
+) -> None:
+    scored = scored_at(locations, *made(seed, n=60, sure=sure))
+    kept, best = calibration.fit_temperature(scored), calibration.least_loss(scored)
+    assert min(1, best) - 1e-6 <= kept <= max(1, best) + 1e-6
+
+
+def test_a_temperature_from_few_locations_that_differ_harms_others_less_than_the_best_fit() -> None:
+    many = clustered.made(2000, seed=1)
+    right = calibration.least_loss(many)
+    others = calibration.soften(many.probabilities, right)[np.arange(len(many)), many.truth]
+    worse = dict.fromkeys(["least loss", "kept"], 0.0)
+    for seed in range(40):
+        few = clustered.made(8, seed=100 + seed)
+        few = Scored(
+            few.labels, calibration.soften(few.probabilities, right), few.truth, few.places
+        )
+        ways = {"least loss": calibration.least_loss, "kept": calibration.fit_temperature}
+        for name, fit in ways.items():
+            soft = calibration.soften(many.probabilities, right * fit(few))
+            own = soft[np.arange(len(many)), many.truth]
+            worse[name] += float((np.log(others) - np.log(own)).mean())
+    assert worse["kept"] < 0.6 * worse["least loss"]
+
+
+def test_the_error_of_the_temperature_is_about_that_of_leaving_locations_out() -> None:
+    scored = clustered.made(30, seed=3)
+    best = calibration.least_loss(scored)
+    left_out = [
+        np.log(calibration.least_loss(scored.only(scored.group != group)))
+        for group in range(scored.groups)
+    ]
+    jackknife = intervals.standard_error(np.array([np.log(best), *left_out]))
+    scaled = calibration.logits(scored.probabilities) / best
+    assert calibration._standard_error(scaled, scored) == pytest.approx(jackknife, rel=0.25)
 
 
 def test_the_bins_of_the_diagram_hold_every_row_once() -> None:

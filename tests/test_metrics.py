@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import clustered
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from animl_pipeline import intervals, metrics
+from animl_pipeline import calibration, intervals, metrics
 from animl_pipeline.scored import Scored
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
@@ -296,3 +297,13 @@ def test_more_locations_than_groups_share_them_and_each_row_counts_once() -> Non
     assert scored.groups == 500
     assert set(np.bincount(scored.group)) == {2, 3}
     assert metrics.evaluate(scored)["accuracy"] == pytest.approx(scored.right.mean())
+
+
+def test_the_change_of_log_loss_is_the_difference_of_both_on_the_same_rows() -> None:
+    before = clustered.made(12, seed=5)
+    soft = calibration.soften(before.probabilities, 1.4)
+    after = Scored(before.labels, soft, before.truth, before.places)
+    losses = [sk.log_loss(before.truth, one.probabilities) for one in (before, after)]
+    found = metrics.log_loss_change(before, after)
+    assert found["log_loss"] == pytest.approx(losses[1] - losses[0], abs=1e-12)
+    assert found["interval"][0] < found["log_loss"] < found["interval"][1]

@@ -312,14 +312,14 @@ def test_the_page_needs_no_network(tmp_path: Path) -> None:
 
 
 def numbers(content: Any) -> Iterator[float]:
-    """Every number of metrics.json, at any depth."""
+    """Every number of metrics.json, at any depth, without its sign."""
     if isinstance(content, dict):
         content = list(content.values())
     if isinstance(content, list):
         for item in content:
             yield from numbers(item)
     elif isinstance(content, int | float):
-        yield content
+        yield abs(content)
 
 
 def test_every_number_on_the_page_is_in_metrics() -> None:
@@ -391,6 +391,28 @@ def test_without_val_there_are_no_thresholds_and_no_calibration() -> None:
     assert "What is left to a person" in text
     assert "Thresholds" not in text
     assert "temperature" not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"log_loss": -0.02, "interval": [-0.05, 0.01]}, "lowers the log loss here"),
+        ({"log_loss": 0.02, "interval": [-0.01, 0.05]}, "does not lower the log loss here"),
+        ({"log_loss": 0.02, "interval": None}, "does not lower the log loss here"),
+    ],
+)
+def test_the_page_says_what_the_temperature_did(change: dict[str, Any], said: str) -> None:
+    inputs = evaluation_of()
+    inputs["metrics"]["splits"]["test"]["calibration"] |= {"temperature": 1.3, "change": change}
+    text = words(render(**inputs))
+    assert said in text
+    assert ("interval -0.0" in text.split("Thresholds")[0]) == (change["interval"] is not None)
+
+
+def test_the_page_says_where_the_temperature_stays_1() -> None:
+    inputs = evaluation_of()
+    inputs["metrics"]["splits"]["test"]["calibration"] |= {"temperature": 1.0}
+    assert "no sure sign that the probabilities are off" in words(render(**inputs))
 
 
 def test_the_page_leaves_matplotlib_as_it_was() -> None:

@@ -123,7 +123,7 @@ def run(options: Options) -> Counts:
     val = splits.get("val")
     temperature = None
     if val:
-        temperature = calibration.fit_temperature(val.scored.probabilities, val.scored.truth)
+        temperature = calibration.fit_temperature(val.scored)
     wanted = {"precision": options.precision_target, "recall": options.recall_target}
     figures = {
         name: evaluation.figures(

@@ -1,6 +1,6 @@
 """Measure `pipeline evaluate`: its speed beside MegaDetector's evaluator, its size, its intervals.
 
-    scripts/bench evaluate [--only speed|size|coverage|planted] [--model-name efficientnet-b0]
+    scripts/bench evaluate [--only speed|size|coverage|calibration|planted]
 
 speed      crops per second on the CPU, of reading, resizing, predicting; the peer is `test_epoch`
            of MegaDetector's own evaluate_model.py with the same weights, crops and readers, and
@@ -8,6 +8,7 @@ speed      crops per second on the CPU, of reading, resizing, predicting; the pe
 size       100,000 predictions, 500 locations, 50 labels: figures with intervals, and the page; the
            peer is scikit-learn's average_precision_score with sample weights
 coverage   how often an interval holds the truth, in simulated data sets whose locations differ
+calibration  how a temperature fitted on a few simulated locations changes the log loss of others
 planted    5 % of the labels of the demo's crops (scripts/demo first) are made wrong: how many of
            them come in the first tenth of the ranking of label errors
 """
@@ -25,24 +26,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import simulated
 import torch
 from PIL import Image
 from sklearn.metrics import average_precision_score
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-import clustered
 
 from animl_pipeline import (
     artifacts,
     classifier,
     devices,
     evaluation,
-    intervals,
     metrics,
     prediction,
     report,
 )
-from animl_pipeline.scored import Floats, Scored
+from animl_pipeline.scored import Scored
 
 LABELS = ["bird", "fox", "lizard"]  # its evaluator needs three, and all of them in every part
 BATCHES = (8, 16, 64)
@@ -193,36 +191,6 @@ def around(figures: dict[str, object], labels: list[str]) -> dict[str, object]:
     }  # fmt: skip
 
 
-def coverage(data_sets: int = 400) -> None:
-    """Print the share of simulated data sets whose interval holds the true macro AP."""
-    truth = clustered.truth_of_macro()
-    print(f"the truth: {truth:.3f}, over {clustered.MANY:,} locations; {data_sets} data sets each")
-    for locations in (6, 12, 20, 30, 60):
-        held: dict[str, list[bool]] = {}
-        for seed in range(data_sets):
-            for name, ends in methods(clustered.made(locations, seed=100 + seed), seed).items():
-                held.setdefault(name, []).append(ends[0] <= truth <= ends[1])
-        shares = ", ".join(f"{name} {np.mean(inside):.3f}" for name, inside in held.items())
-        print(f"  {locations:>3} locations: {shares}")
-
-
-def methods(scored: Scored, seed: int) -> dict[str, list[float]]:
-    """Return the interval of macro average precision by each method."""
-    found = {
-        "jackknife": intervals.jackknife(macro(scored, intervals.leave_one_out(scored.groups)))
-    }
-    drawn = macro(scored, intervals.draw(scored.groups, seed)[:, :401])
-    low, high = intervals.percentiles(drawn[1:]) or (np.nan, np.nan)
-    moved = drawn[0] - float(np.nanmedian(drawn[1:]))
-    found |= {"bootstrap": [low, high], "moved": [low + moved, high + moved]}
-    rows = [("crop", f"{row:06}") for row in range(len(scored))]
-    each = Scored(scored.labels, scored.probabilities, scored.truth, rows)
-    found["of crops"] = intervals.percentiles(
-        macro(each, intervals.draw(each.groups, seed)[:, 1:201])
-    )
-    return {name: ends or [np.nan, np.nan] for name, ends in found.items()}
-
-
 def planted(demo: Path, share: float = 0.05) -> None:
     """Print how many planted label errors come first; trains as scripts/demo does."""
     with tempfile.TemporaryDirectory() as name:
@@ -248,16 +216,11 @@ def planted(demo: Path, share: float = 0.05) -> None:
         print(f"{hits} of {len(rows)} planted label errors are among the first {len(first)} crops")
 
 
-def macro(scored: Scored, weights: Floats) -> Floats:
-    """Return macro average precision under each weighting."""
-    return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
-
-
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, required=True)
-    parser.add_argument("--only", choices=("speed", "size", "coverage", "planted"))
+    parser.add_argument("--only", choices=("speed", "size", "coverage", "calibration", "planted"))
     parser.add_argument("--model-name", default="efficientnet-b0")
     parser.add_argument("--crops", type=int, default=400)
     parser.add_argument("--demo", type=Path, default=Path("demo"))
@@ -267,7 +230,9 @@ def main() -> None:
     if asked.only in {None, "size"}:
         size()
     if asked.only in {None, "coverage"}:
-        coverage()
+        simulated.coverage()
+    if asked.only in {None, "calibration"}:
+        simulated.calibrate()
     if asked.only in {None, "planted"}:
         planted(asked.demo)
 

@@ -1,0 +1,80 @@
+"""What the intervals and the temperature are worth, measured where the truth is known."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+import clustered
+
+from animl_pipeline import calibration, intervals, metrics
+from animl_pipeline.scored import Floats, Scored
+
+
+def coverage(data_sets: int = 400) -> None:
+    """Print the share of simulated data sets whose interval holds the true macro AP."""
+    for skill in (clustered.SKILL, 4.0):  # the second so good that little is left above it
+        truth = clustered.truth_of_macro(skill)
+        print(f"the truth: {truth:.3f}, over {clustered.MANY:,} locations; {data_sets} data sets")
+        for locations in (6, 12, 20, 30, 60):
+            held: dict[str, list[bool]] = {}
+            for seed in range(data_sets):
+                scored = clustered.made(locations, seed=100 + seed, skill=skill)
+                for name, ends in methods(scored, seed).items():
+                    held.setdefault(name, []).append(ends[0] <= truth <= ends[1])
+            shares = ", ".join(f"{name} {np.mean(inside):.3f}" for name, inside in held.items())
+            print(f"  {locations:>3} locations: {shares}")
+
+
+def methods(scored: Scored, seed: int) -> dict[str, list[float]]:
+    """Return the interval of macro average precision by each method."""
+    left_out = macro(scored, intervals.leave_one_out(scored.groups))
+    found = {
+        "jackknife": intervals.jackknife(left_out),
+        "on the plain scale": intervals.jackknife(left_out, scale="plain"),
+    }
+    drawn = macro(scored, intervals.draw(scored.groups, seed)[:, :401])
+    low, high = intervals.percentiles(drawn[1:]) or (np.nan, np.nan)
+    moved = drawn[0] - float(np.nanmedian(drawn[1:]))
+    found |= {"bootstrap": [low, high], "moved": [low + moved, high + moved]}
+    rows = [("crop", f"{row:06}") for row in range(len(scored))]
+    each = Scored(scored.labels, scored.probabilities, scored.truth, rows)
+    found["of crops"] = intervals.percentiles(
+        macro(each, intervals.draw(each.groups, seed)[:, 1:201])
+    )
+    return {name: ends or [np.nan, np.nan] for name, ends in found.items()}
+
+
+def calibrate(data_sets: int = 400) -> None:
+    """Print the mean change of the log loss at other locations, and how often it is for worse."""
+    many = clustered.made(clustered.MANY, seed=1)
+    right = calibration.least_loss(many)  # of a classifier that is as sure as it may be
+    ways = {"least loss": calibration.least_loss, "drawn to 1": calibration.fit_temperature}
+    for sure in (1.0, 1.25, 1.5, 2.0):
+        others = too_sure(many.only(np.arange(20_000)), sure / right)
+        for locations in (5, 10, 20):
+            changes: dict[str, list[float]] = {name: [] for name in ways}
+            for seed in range(data_sets):
+                few = too_sure(clustered.made(locations, seed=100 + seed), sure / right)
+                for name, fit in ways.items():
+                    soft = calibration.soften(others.probabilities, fit(few))
+                    after = Scored(others.labels, soft, others.truth, others.places)
+                    change = metrics.surprise(after) - metrics.surprise(others)
+                    changes[name].append(float(change.mean()))
+            words = ", ".join(
+                f"{name} {np.mean(of):+.4f} (worse in {np.mean(np.array(of) > 1e-6):.0%})"
+                for name, of in changes.items()
+            )
+            print(f"  {sure:.2f} times too sure, {locations:>2} locations: {words}")
+
+
+def too_sure(scored: Scored, times: float) -> Scored:
+    """Return the same with logits so many times as large."""
+    soft = calibration.soften(scored.probabilities, 1 / times)
+    return Scored(scored.labels, soft, scored.truth, scored.places)
+
+
+def macro(scored: Scored, weights: Floats) -> Floats:
+    """Return macro average precision under each weighting."""
+    return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
