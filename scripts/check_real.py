@@ -32,9 +32,11 @@ def main(folder: Path) -> None:
 
     run = folder / "runs/latest/evaluation"
     figures = json.loads((run / "metrics.json").read_text())["splits"]["test"]["per_label"]
-    predictions = pd.read_csv(run / "predictions_test.csv", float_precision="round_trip")
+    predictions = pd.read_csv(run / "predictions_test.csv", **read)
     for label, of_label in figures.items():
-        ap = average_precision_score(predictions["label"] == label, predictions[f"prob_{label}"])
+        ap = average_precision_score(
+            predictions["label"] == label, predictions[f"prob_{label}"].astype(float)
+        )
         if abs(ap - of_label["average_precision"]) > 1e-12:
             sys.exit(f"{label}: {of_label['average_precision']}, but scikit-learn says {ap}")
     expect("labels whose average precision is scikit-learn's", len(figures), 17)
