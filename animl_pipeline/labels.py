@@ -13,7 +13,7 @@ from typing import Any
 
 from animl_pipeline.errors import InputInvalid, InputMissing
 from animl_pipeline.files import encodable
-from animl_pipeline.taxonomy import Taxonomy
+from animl_pipeline.splitting.taxonomy import Taxonomy
 
 ANY_DATASET = "*"
 PARTS_OF_A_RULE = {"dataset_labels", "taxa"}

@@ -148,7 +148,8 @@ def perform(order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     import torch.utils.tensorboard  # noqa: F401 - loaded once, before any fork
 
-    from animl_pipeline import learning, metrics, partition, report  # noqa: F401
+    from animl_pipeline import learning, metrics, report  # noqa: F401
+    from animl_pipeline.splitting import partition  # noqa: F401
     from animl_pipeline.stages import crop, download, evaluate, split, train  # noqa: F401
     from animl_pipeline.storage import s3  # noqa: F401
 

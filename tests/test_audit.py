@@ -1,6 +1,6 @@
 import pandas as pd
 
-from animl_pipeline import audit
+from animl_pipeline.splitting import audit
 
 
 def table(*rows: tuple[str, str, str, str, str, str]) -> pd.DataFrame:

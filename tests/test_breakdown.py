@@ -3,7 +3,8 @@ import pytest
 from clustered import made
 from scipy import special
 
-from animl_pipeline import breakdown, metrics
+from animl_pipeline import metrics
+from animl_pipeline.evaluation import breakdown
 from animl_pipeline.scored import Scored
 
 

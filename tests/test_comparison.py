@@ -3,8 +3,8 @@ import pytest
 from clustered import made
 from scipy import special
 
-from animl_pipeline import comparison
-from animl_pipeline.comparison import Other
+from animl_pipeline.evaluation import comparison
+from animl_pipeline.evaluation.comparison import Other
 from animl_pipeline.scored import Floats, Scored
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from clustered import made
 
-from animl_pipeline import label_errors
+from animl_pipeline.evaluation import label_errors
 from animl_pipeline.scored import Scored
 
 

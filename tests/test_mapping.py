@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from animl_pipeline import mapping
 from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.evaluation import mapping
 
 MEMBERS = ["grey fox", "island fox", "jay", "skunk"]
 

@@ -14,9 +14,9 @@ import pytest
 from test_split import PARTS, crop_row, parts_of, read_dataset, read_json, some_crops, split
 
 from animl_pipeline import artifacts, files
-from animl_pipeline.balance import Problem
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.partition import partition
+from animl_pipeline.splitting.balance import Problem
+from animl_pipeline.splitting.partition import partition
 
 TARGETS = np.array([0.6, 0.2, 0.2])
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, precision_score, recall_score
 
-from animl_pipeline import operating
+from animl_pipeline.evaluation import operating
 from animl_pipeline.scored import Scored
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from animl_pipeline import local_search, relaxation
-from animl_pipeline.balance import Problem
-from animl_pipeline.partition import partition
+from animl_pipeline.splitting import local_search, relaxation
+from animl_pipeline.splitting.balance import Problem
+from animl_pipeline.splitting.partition import partition
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from animl_pipeline import classifier, devices, gradcam, prediction
+from animl_pipeline import classifier, devices
+from animl_pipeline.evaluation import prediction
+from animl_pipeline.report import gradcam
 
 CARD = classifier.Card("efficientnet-b0", ["bird", "fox"], 64, {}, {}, {}, "", 0)
 

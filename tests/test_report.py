@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from animl_pipeline import breakdown, classifier, evaluation, prediction
-from animl_pipeline.comparison import Other, compare
-from animl_pipeline.gallery import Pictures
+from animl_pipeline import classifier, evaluation
+from animl_pipeline.evaluation import breakdown, prediction
+from animl_pipeline.evaluation.comparison import Other, compare
 from animl_pipeline.report import render
+from animl_pipeline.report.gallery import Pictures
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
 OVERALL = [

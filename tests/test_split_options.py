@@ -25,10 +25,11 @@ from test_split import (
     write_crops,
 )  # fmt: skip
 
-from animl_pipeline import audit, stages
+from animl_pipeline import stages
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
-from animl_pipeline.fixed import GroupBy
-from animl_pipeline.rarity import Rare
+from animl_pipeline.splitting import audit
+from animl_pipeline.splitting.fixed import GroupBy
+from animl_pipeline.splitting.rarity import Rare
 from animl_pipeline.stages.split import Options
 
 

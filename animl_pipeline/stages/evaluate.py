@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline import artifacts, files
-from animl_pipeline.audit import PARTS, SEEN_TEST
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
+from animl_pipeline.splitting.audit import PARTS, SEEN_TEST
 from animl_pipeline.stages import Counts, command_line, option, record_of
 
 if TYPE_CHECKING:
@@ -168,7 +168,8 @@ def _predicted(
     fabric: "Fabric", network: "nn.Module", card: "Card", options: Options
 ) -> "dict[str, Split]":
     """Return the splits asked for; with test what is beside it; and val, for the thresholds."""
-    from animl_pipeline import evaluation, mapping, prediction
+    from animl_pipeline import evaluation
+    from animl_pipeline.evaluation import mapping, prediction
 
     asked = _splits(options.splits)
     where = options.as_trained("dataset_dir") / artifacts.DATASET.name
@@ -208,7 +209,7 @@ def _check(rows: "pd.DataFrame", split: str, labels: list[str], where: Path) -> 
 
 
 def _compared(fabric: "Fabric", split: "Split", options: Options) -> dict[str, Any] | None:
-    from animl_pipeline import comparison, peers
+    from animl_pipeline.evaluation import comparison, peers
 
     if options.compare is None:
         return None
@@ -250,8 +251,9 @@ def _write(
     card: "Card",
     options: Options,
 ) -> None:
-    from animl_pipeline import evaluation, gallery, report
+    from animl_pipeline import evaluation, report
     from animl_pipeline.formats import md_evaluator
+    from animl_pipeline.report import gallery
 
     folder, crops_dir = options.folder, options.as_trained("crops_dir")
     for name, split in (splits | ({"val": val} if val else {})).items():

@@ -17,27 +17,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import (
-    artifacts,
+from animl_pipeline import artifacts, labels
+from animl_pipeline.errors import InputInvalid, OptionError
+from animl_pipeline.formats import classification_ds
+from animl_pipeline.splitting import (
     audit,
     division,
     fixed,
     labelling,
-    labels,
     likeness,
     locations,
+    outputs,
     rarity,
-    split_files,
-    split_summary,
+    summary,
     taxonomy,
     times,
-)  # fmt: skip
-from animl_pipeline.audit import PARTS, TEST, TRAIN, VAL
-from animl_pipeline.division import Divided
-from animl_pipeline.errors import InputInvalid, OptionError
-from animl_pipeline.fixed import GroupBy
-from animl_pipeline.formats import classification_ds
-from animl_pipeline.rarity import Rare
+)
+from animl_pipeline.splitting.audit import PARTS, TEST, TRAIN, VAL
+from animl_pipeline.splitting.division import Divided
+from animl_pipeline.splitting.fixed import GroupBy
+from animl_pipeline.splitting.rarity import Rare
 from animl_pipeline.stages import Counts, option, refuse_unfinished
 
 if TYPE_CHECKING:
@@ -169,10 +168,8 @@ def run(options: Options) -> Counts:
         )
         made.append((folder, divided.dataset, report))
     for folder, table, report in made:  # nothing is written before all is known to be well
-        split_files.write(
-            folder, table, options.unit, report, megadetector=options.classification_ds
-        )
-    split_files.remove_stale(
+        outputs.write(folder, table, options.unit, report, megadetector=options.classification_ds)
+    outputs.remove_stale(
         options.output_dir, folds=options.folds, megadetector=options.classification_ds
     )
     return _counted(made, options)
@@ -267,11 +264,11 @@ def _counted(made: list[tuple[Path, "pd.DataFrame", dict[str, Any]]], options: O
     leaks = [audit.fatal(report["audit"], but=by_choice) for _, _, report in made]
     problem = next(filter(None, leaks), "")
     _, dataset, report = made[0]
-    lines = split_summary.lines([report for _, _, report in made])
+    lines = summary.lines([report for _, _, report in made])
     sizes = {part: int((dataset["split"] == part).sum()) for part in PARTS}
     return Counts(
         items={"labels": len(report["counts"]), **sizes, "left out": len(lines)},
-        summary=split_summary.summary(made, lines),
+        summary=summary.summary(made, lines),
         problem=f"in two parts at once: {problem}. {audit.REMEDY}" if problem else "",
     )
 
@@ -291,7 +288,6 @@ def _audited(options: Options, folder: Path) -> Counts:
     lines += [f"{unplaced:,} crops are in no part"] * bool(unplaced)
     return Counts(
         items=found["in_two_parts"],
-        summary=f"audit of {folder}: {split_summary.parts(dataset)}"
-        + "".join(f"\n  {x}" for x in lines),
+        summary=f"audit of {folder}: {summary.parts(dataset)}" + "".join(f"\n  {x}" for x in lines),
         problem=f"in two parts at once: {leaks}. {audit.REMEDY}" if leaks else "",
     )

@@ -31,15 +31,8 @@ import torch
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from animl_pipeline import (
-    artifacts,
-    classifier,
-    devices,
-    evaluation,
-    metrics,
-    prediction,
-    report,
-)
+from animl_pipeline import artifacts, classifier, devices, evaluation, metrics, report
+from animl_pipeline.evaluation import prediction
 from animl_pipeline.scored import Scored
 
 LABELS = ["bird", "fox", "lizard"]  # its evaluator needs three, and all of them in every part

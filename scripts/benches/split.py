@@ -25,9 +25,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from animl_pipeline import artifacts, relaxation
-from animl_pipeline.balance import Problem
-from animl_pipeline.partition import COVER_NODES, partition
+from animl_pipeline import artifacts
+from animl_pipeline.splitting import relaxation
+from animl_pipeline.splitting.balance import Problem
+from animl_pipeline.splitting.partition import COVER_NODES, partition
 
 TARGETS = np.array([0.6, 0.2, 0.2])
 PARTS = ("train", "val", "test")

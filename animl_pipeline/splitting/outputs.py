@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, division, files, split_page
-from animl_pipeline.audit import SEEN_TEST
+from animl_pipeline import artifacts, files
 from animl_pipeline.formats import classification_ds
+from animl_pipeline.splitting import division, page
+from animl_pipeline.splitting.audit import SEEN_TEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def write(
     labels = sorted(dataset["label"].unique())
     files.write_json(folder / "label_index.json", {str(i): name for i, name in enumerate(labels)})
     files.write_json(folder / "split_report.json", report)
-    files.write_text(folder / "split_report.html", split_page.render(report, table))
+    files.write_text(folder / "split_report.html", page.render(report, table))
     if megadetector:
         # Its splits are of locations, so what is set apart at one of train would be trained on.
         classification_ds.write(folder, table[table["split"] != SEEN_TEST])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from animl_pipeline.balance import Problem
+    from animl_pipeline.splitting.balance import Problem
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]

@@ -3,11 +3,11 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import labelling
-from animl_pipeline.audit import TRAIN
-from animl_pipeline.division import NOT_CHOSEN
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.labels import LabelSpec
+from animl_pipeline.splitting import labelling
+from animl_pipeline.splitting.audit import TRAIN
+from animl_pipeline.splitting.division import NOT_CHOSEN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, likeness
+from animl_pipeline import artifacts
 from animl_pipeline.formats import classification_ds
-from animl_pipeline.times import sequence_of
+from animl_pipeline.splitting import likeness
+from animl_pipeline.splitting.times import sequence_of
 
 if TYPE_CHECKING:
     import pandas as pd

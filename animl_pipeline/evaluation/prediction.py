@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from animl_pipeline import artifacts, classifier, mapping
+from animl_pipeline import artifacts, classifier
+from animl_pipeline.evaluation import mapping
+from animl_pipeline.evaluation.mapping import Mapping
 from animl_pipeline.learning.data import Crops, loader
-from animl_pipeline.mapping import Mapping
 
 # On a CPU larger batches outgrow its caches: see the README, Measured.
 BATCH_ON_CPU, BATCH_ON_GPU = 16, 128

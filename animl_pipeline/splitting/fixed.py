@@ -4,12 +4,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import locations, times
-from animl_pipeline.audit import TEST, TRAIN
-from animl_pipeline.division import NOT_CHOSEN
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.formats import classification_ds
-from animl_pipeline.labelling import PAIR
+from animl_pipeline.splitting import locations, times
+from animl_pipeline.splitting.audit import TEST, TRAIN
+from animl_pipeline.splitting.division import NOT_CHOSEN
+from animl_pipeline.splitting.labelling import PAIR
 
 if TYPE_CHECKING:
     import pandas as pd

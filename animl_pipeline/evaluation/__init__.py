@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from animl_pipeline import artifacts, breakdown, calibration, label_errors, metrics, operating
-from animl_pipeline.prediction import Predicted
+from animl_pipeline import artifacts, calibration, metrics
+from animl_pipeline.evaluation import breakdown, label_errors, operating
+from animl_pipeline.evaluation.prediction import Predicted
 from animl_pipeline.scored import Scored
 
 EXAMPLES = 24  # pictures in a gallery

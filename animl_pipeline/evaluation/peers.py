@@ -4,9 +4,9 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from animl_pipeline import artifacts, classifier, mapping, matching, prediction
-from animl_pipeline.comparison import Other
-from animl_pipeline.evaluation import Split
+from animl_pipeline import artifacts, classifier
+from animl_pipeline.evaluation import Split, mapping, matching, prediction
+from animl_pipeline.evaluation.comparison import Other
 from animl_pipeline.formats import megadetector
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline.audit import PARTS, SEEN_TEST
+from animl_pipeline.splitting.audit import PARTS, SEEN_TEST
 
 if TYPE_CHECKING:
     import pandas as pd

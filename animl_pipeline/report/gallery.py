@@ -8,10 +8,11 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
-from animl_pipeline import gradcam, images
+from animl_pipeline import images
 from animl_pipeline.classifier import Card
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import unsafe_reason
+from animl_pipeline.report import gradcam
 
 THUMBNAIL_PX = 112
 

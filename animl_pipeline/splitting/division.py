@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline.audit import PARTS, SEEN_TEST, TEST, TRAIN, VAL
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.times import sequence_of
+from animl_pipeline.splitting.audit import PARTS, SEEN_TEST, TEST, TRAIN, VAL
+from animl_pipeline.splitting.times import sequence_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def divide(
     """
     import numpy as np
 
-    from animl_pipeline.partition import partition
+    from animl_pipeline.splitting.partition import partition
 
     fixed = dataset[dataset["split"] == TRAIN][unit].drop_duplicates()
     counts = [NOT_CHOSEN, TRAIN] if TRAIN in targets else [NOT_CHOSEN]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from animl_pipeline.balance import Problem
+    from animl_pipeline.splitting.balance import Problem
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]

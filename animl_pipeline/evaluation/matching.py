@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from animl_pipeline import mapping
 from animl_pipeline.boxes import Box, overlap
-from animl_pipeline.comparison import Other
+from animl_pipeline.evaluation import mapping
+from animl_pipeline.evaluation.comparison import Other
+from animl_pipeline.evaluation.mapping import Mapping
 from animl_pipeline.formats.megadetector import Detection, Results
-from animl_pipeline.mapping import Mapping
 from animl_pipeline.scored import Floats, Rows
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ can be: by branch and bound for small tables, by the linear relaxation alone for
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from animl_pipeline.balance import Problem
+from animl_pipeline.splitting.balance import Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ def partition(
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    from animl_pipeline import local_search, relaxation
+    from animl_pipeline.splitting import local_search, relaxation
 
     crops = np.asarray(crops, dtype=np.int64)[:, np.asarray(crops).sum(axis=0) > 0]
     # What a unit holds decides its turn, and not its name, under which the caller sorts.

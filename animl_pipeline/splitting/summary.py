@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline.audit import PARTS, SEEN_TEST
-from animl_pipeline.locations import PLACE
+from animl_pipeline.splitting.audit import PARTS, SEEN_TEST
+from animl_pipeline.splitting.locations import PLACE
 
 if TYPE_CHECKING:
     import pandas as pd
