@@ -192,6 +192,23 @@ def test_without_val_there_are_figures_but_no_thresholds_and_no_temperature(
     assert json.loads(Path("runs/first/model.json").read_bytes())["temperature"] is None
 
 
+def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
+    in_trained: Path,
+) -> None:
+    stages.perform("evaluate", evaluate.Options())
+    card = Path("runs/first/model.json").read_bytes()
+    kept = json.loads(card)["temperature"]
+    shutil.copytree("dataset", "new season")
+    path = Path("new season/dataset.csv")
+    table = artifacts.read(artifacts.DATASET, path)
+    for rows in (table[table["split"] == "test"], table[table["split"] != "train"].iloc[::-1]):
+        artifacts.write(artifacts.DATASET, path, rows)
+        stages.perform("evaluate", evaluate.Options(dataset_dir=path.parent))
+        found = metrics(OUT)["splits"]["test"]["calibration"]["temperature"]
+        assert found == pytest.approx(kept)
+        assert Path("runs/first/model.json").read_bytes() == card
+
+
 def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path) -> None:
     path = Path("dataset/dataset.csv")
     table = artifacts.read(artifacts.DATASET, path)

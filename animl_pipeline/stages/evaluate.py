@@ -91,6 +91,12 @@ class Options:
             raise InputInvalid(message) from error
 
     @property
+    def is_of_its_dataset(self) -> bool:
+        """Whether the dataset is the one in the place the run was trained on."""
+        trained = dataclasses.replace(self, dataset_dir=None).as_trained("dataset_dir")
+        return self.as_trained("dataset_dir").resolve() == trained.resolve()
+
+    @property
     def compared_run(self) -> Path | None:
         """Return the folder of the run to compare with, unless --compare is a file of results."""
         if self.compare is None or self.compare.suffix == ".json":
@@ -121,9 +127,7 @@ def run(options: Options) -> Counts:
     splits = _predicted(fabric, network, card, options)
     asked = [name for name in splits if name != "val" or name in _splits(options.splits)]
     val = splits.get("val")
-    temperature = None
-    if val:
-        temperature = calibration.fit_temperature(val.scored)
+    temperature = calibration.fit_temperature(val.scored) if val else card.temperature
     wanted = {"precision": options.precision_target, "recall": options.recall_target}
     figures = {
         name: evaluation.figures(
@@ -144,7 +148,7 @@ def run(options: Options) -> Counts:
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
     }
-    if not options.target_mapping:
+    if not options.target_mapping and options.is_of_its_dataset:
         _keep_temperature(card, temperature, options)
     _write({name: splits[name] for name in asked}, val, content, network, card, options)
     return _counted(figures, sum(splits[name].predicted.unreadable for name in asked), options)

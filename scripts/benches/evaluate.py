@@ -1,6 +1,6 @@
 """Measure `pipeline evaluate`: its speed beside MegaDetector's evaluator, its size, its intervals.
 
-    scripts/bench evaluate [--only speed|size|coverage|calibration|planted]
+    scripts/bench evaluate [--only PART] [--model-name efficientnet-b0]
 
 speed      crops per second on the CPU, of reading, resizing, predicting; the peer is `test_epoch`
            of MegaDetector's own evaluate_model.py with the same weights, crops and readers, and
@@ -8,7 +8,9 @@ speed      crops per second on the CPU, of reading, resizing, predicting; the pe
 size       100,000 predictions, 500 locations, 50 labels: figures with intervals, and the page; the
            peer is scikit-learn's average_precision_score with sample weights
 coverage   how often an interval holds the truth, in simulated data sets whose locations differ
-calibration  how a temperature fitted on a few simulated locations changes the log loss of others
+calibration  how a temperature of a few simulated locations changes the log loss of others
+further    the demo's classifier (scripts/demo first) at 60 more locations of its world: what the
+           few of its test cannot tell, such as what the temperature does
 planted    5 % of the labels of the demo's crops (scripts/demo first) are made wrong: how many of
            them come in the first tenth of the ranking of label errors
 """
@@ -35,6 +37,9 @@ from animl_pipeline import artifacts, classifier, devices, evaluation, metrics, 
 from animl_pipeline.evaluation import prediction
 from animl_pipeline.scored import Scored
 
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = ROOT / "label_specs/santa_cruz_island.json"
+TOLERANT = ["--tolerate", "0.05"]  # some of the world's pictures are missing or broken on purpose
 LABELS = ["bird", "fox", "lizard"]  # its evaluator needs three, and all of them in every part
 BATCHES = (8, 16, 64)
 ROUNDS = 3
@@ -209,11 +214,45 @@ def planted(demo: Path, share: float = 0.05) -> None:
         print(f"{hits} of {len(rows)} planted label errors are among the first {len(first)} crops")
 
 
+def further(demo: Path) -> None:
+    """Print the demo's figures at many more locations of its world, none of them seen before."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        world = [sys.executable, str(ROOT / "tests/world.py"), "world", "--seed", "7"]
+        pipeline = [sys.executable, "-m", "animl_pipeline"]
+        shutil.copytree(demo / "runs/latest", folder / "run")
+        for command in (
+            [*world, "--locations", "60", "--sequences", "500"],
+            [*pipeline, *["download", "--coco-file", "world/export_coco.json"], *TOLERANT,
+             "--source", "world/bucket"],
+            [*pipeline, "crop", *TOLERANT],
+            [*pipeline, "split", "--label-spec", str(SPEC)],
+        ):  # fmt: skip
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        table = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")
+        path = folder / "dataset/dataset.csv"
+        artifacts.write(artifacts.DATASET, path, table.assign(split="test"))
+        here = ["--run-dir", "run", "--dataset-dir", "dataset", "--crops-dir", "crops"]
+        subprocess.run([*pipeline, "evaluate", *here], cwd=folder, check=True, capture_output=True)
+        found = json.loads((folder / "run/evaluation/metrics.json").read_text())["splits"]["test"]
+    low, high = found["intervals"]["macro_average_precision"]
+    print(f"{found['n']:,} crops at {len(found['by_location'])} locations: macro average precision")
+    print(f"  {found['macro_average_precision']:.3f} ({low:.3f} to {high:.3f})")
+    mended = found["calibration"]
+    for figure in ("log_loss", "ece"):
+        print(f"  {figure} {mended['before'][figure]:.4f} -> {mended['after'][figure]:.4f}")
+    print(
+        f"  by the temperature {mended['temperature']:.3f}; change of log loss {mended['change']}"
+    )
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, required=True)
-    parser.add_argument("--only", choices=("speed", "size", "coverage", "calibration", "planted"))
+    parser.add_argument(
+        "--only", choices=("speed", "size", "coverage", "calibration", "further", "planted")
+    )
     parser.add_argument("--model-name", default="efficientnet-b0")
     parser.add_argument("--crops", type=int, default=400)
     parser.add_argument("--demo", type=Path, default=Path("demo"))
@@ -228,6 +267,8 @@ def main() -> None:
         simulated.calibrate()
     if asked.only in {None, "planted"}:
         planted(asked.demo)
+    if asked.only in {None, "further"}:
+        further(asked.demo)
 
 
 if __name__ == "__main__":
