@@ -127,7 +127,9 @@ def run(options: Options) -> Counts:
     splits = _predicted(fabric, network, card, options)
     asked = [name for name in splits if name != "val" or name in _splits(options.splits)]
     val = splits.get("val")
-    temperature = calibration.fit_temperature(val.scored) if val else card.temperature
+    temperature = card.temperature
+    if val and options.is_of_its_dataset:
+        temperature = calibration.fit_temperature(val.scored)
     wanted = {"precision": options.precision_target, "recall": options.recall_target}
     figures = {
         name: evaluation.figures(
