@@ -37,7 +37,7 @@ PIXELS_MAX = 89_478_485  # where Pillow begins to speak of decompression bombs
 PIXELS_AT_A_TIME = 100_000_000  # of all threads together
 BYTES_PER_PIXEL = 4  # in RGB, too
 BLOCK_BYTES = 256 * 1024
-GREY = {127, 128}  # what libjpeg makes of missing data, by rounding
+GREYS = {127, 128, 129}  # what libjpeg makes of missing data, mixed with the colours beside it
 # What Pillow raises for damaged files, by format and kind of damage.
 DAMAGE = (
     OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError, KeyError,
@@ -185,14 +185,25 @@ def _decoded(picture: Picture, bottom_px: int) -> Image.Image:
         raise ImageUnusable("picture is truncated: its end is missing")
     rows_px = jpeg.rows_needed(header, bottom_px)
     image = _loaded_jpeg(data, header, rows_px)
-    corner = image.getpixel((image.width - 1, rows_px - 1))
-    grey = set(corner if isinstance(corner, tuple) else (corner,)) <= GREY
-    if grey or not header.sequential:
+    if not header.sequential or _may_be_filled_up(image, rows_px):
         again = _loaded_jpeg(jpeg.with_more_data(data, header), header, rows_px)
         shown = (0, 0, image.width, rows_px)
         if image.crop(shown).tobytes() != again.crop(shown).tobytes():
             raise ImageUnusable("picture is truncated: its data end before its last row")
     return image
+
+
+def _may_be_filled_up(image: Image.Image, rows_px: int) -> bool:
+    """Return whether the block decoded last is all grey, as libjpeg fills up what has no data."""
+    if image.mode not in {"L", "RGB"}:
+        return True
+    right, bottom = image.width - 1, rows_px - 1
+    corner = image.getpixel((right, bottom))
+    if not GREYS.issuperset(corner if isinstance(corner, tuple) else [corner]):
+        return False
+    left, top = (last // jpeg.BLOCK_PX * jpeg.BLOCK_PX for last in (right, bottom))
+    block = image.crop((left, top, right + 1, bottom + 1)).convert("L")
+    return GREYS.issuperset(block.tobytes())
 
 
 def _loaded_jpeg(data: bytes, header: jpeg.Header, rows_px: int) -> Image.Image:

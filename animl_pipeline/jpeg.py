@@ -58,7 +58,7 @@ def _header(data: bytes, frame: tuple[int, int], restarts: bool, data_at: int) -
 
 def has_end(data: bytes, header: Header) -> bool:
     """Return whether the marker of the end is there; no data hold it by chance."""
-    return data.find(END, header.data_at) >= 0
+    return data.rfind(END) >= header.data_at
 
 
 def rows_needed(header: Header, bottom_px: int) -> int:
