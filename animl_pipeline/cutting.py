@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from animl_pipeline import boxes, files, images
+from animl_pipeline import boxes, files, images, workers
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.formats import coco
 from animl_pipeline.selection import Chosen
@@ -16,6 +16,11 @@ from animl_pipeline.selection import Chosen
 SMALL_SIDE_PX = 40  # a square this small holds little that a classifier could learn
 CROP_MARK = "___"
 RULE_OPTIONS = ("square_crops", "margin", "quality", "max_side")
+
+
+# Of all threads together, at four bytes: a few pictures for each core, and the largest there is.
+PIXELS_AT_A_TIME = max(200_000_000, 25_000_000 * (os.cpu_count() or 1))
+_room = workers.Room(PIXELS_AT_A_TIME)
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,21 @@ def cut_image(image: coco.Image, chosen: list[Chosen], rule: Rule) -> Outcome:
             size_px, stat = picture.size_px, os.fstat(picture.file.fileno())
             plans = [_plan(image, box, size_px, stat.st_size, rule) for box in chosen]
             todo = [plan for plan in plans if not _is_current(plan, stat.st_mtime_ns)]
-            crops = images.cut(picture, [plan.rectangle for plan in todo]) if todo else []
+            if todo:
+                _cut(picture, todo, rule)
     except ImageUnusable as error:
         return Outcome(image, chosen, failure=str(error))
-    for plan, crop in zip(todo, crops, strict=True):
-        stored = images.bounded(crop, rule.max_side_px)
-        images.save_jpeg(stored, plan.target, quality=rule.quality, comment=plan.comment)
     return Outcome(
         image, chosen, warnings=tuple(_odd(image, chosen, size_px, rule)), cut_now=len(todo)
     )
+
+
+def _cut(picture: images.Picture, todo: list[Plan], rule: Rule) -> None:
+    rectangles = [plan.rectangle for plan in todo]
+    with _room.taking(images.pixels_needed(picture, rectangles)):
+        for crop, plan in zip(images.cut(picture, rectangles), todo, strict=True):
+            stored = images.bounded(crop, rule.max_side_px)
+            images.save_jpeg(stored, plan.target, quality=rule.quality, comment=plan.comment)
 
 
 def _plan(

@@ -4,7 +4,6 @@ A picture that cannot be used is one of: missing, empty, not a picture, too larg
 unreadable; the message of ImageUnusable says which.
 """
 
-import io
 import os
 import struct
 import zlib
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from animl_pipeline import files, jpeg, workers
+from animl_pipeline import files, jpeg
 from animl_pipeline.boxes import Rectangle
 from animl_pipeline.errors import ImageUnusable
 
@@ -34,17 +33,14 @@ RIGHT_TO_LEFT, BOTTOM_UP = {2, 3, 6, 7}, {3, 4, 7, 8}  # seen upright
 TURNED = {5, 6, 7, 8}  # width and height change places
 FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP")  # none that runs a program
 PIXELS_MAX = 89_478_485  # where Pillow begins to speak of decompression bombs
-PIXELS_AT_A_TIME = 100_000_000  # of all threads together
 BYTES_PER_PIXEL = 4  # in RGB, too
 BLOCK_BYTES = 256 * 1024
-GREYS = {127, 128, 129}  # what libjpeg makes of missing data, mixed with the colours beside it
 # What Pillow raises for damaged files, by format and kind of damage.
 DAMAGE = (
     OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError, KeyError,
     TypeError, AttributeError, OverflowError, ZeroDivisionError, RuntimeError, MemoryError,
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
-_room = workers.Room(PIXELS_AT_A_TIME)
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def _open(file: BinaryIO) -> Picture:
         raise ImageUnusable(f"picture is too large: {error}") from error
     except DAMAGE as error:
         raise ImageUnusable(f"picture is unreadable: {error}") from error
-    if stored.width * stored.height > PIXELS_MAX:
+    if stored.width * stored.height > PIXELS_MAX:  # whatever the process told Pillow to let pass
         size = f"{stored.width}x{stored.height}"
         raise ImageUnusable(f"picture is too large: {size}, more than {PIXELS_MAX:,} pixels")
     return Picture(stored, file, _orientation(stored))
@@ -132,27 +128,38 @@ def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
     Of a JPEG only the rows that are needed are decoded.
 
     Raises:
-        ImageUnusable: truncated or unreadable, as the message says.
+        ImageUnusable: truncated, unreadable, or so long that its square is too large.
     """
+    if max(map(_area, rectangles)) > PIXELS_MAX:
+        raise ImageUnusable(f"picture is too large: a square of it has over {PIXELS_MAX:,} pixels")
     width, height = picture.size_px
     inside = [(max(left, 0), max(top, 0), min(right, width), min(bottom, height))
               for left, top, right, bottom in rectangles]  # fmt: skip
     stored = [_as_stored(rectangle, picture) for rectangle in inside]
     bottom = max(bottom for *_, bottom in stored)
-    with _room.taking(picture.stored.width * bottom):
-        try:
-            image = _decoded(picture, bottom)
-            parts = [_upright_rgb(image.crop(part), picture.orientation) for part in stored]
-        except ImageUnusable:
-            raise
-        except DAMAGE as error:
-            truncated = "truncated" in str(error) or "broken data stream" in str(error)
-            reason = "truncated" if truncated else "unreadable"
-            raise ImageUnusable(f"picture is {reason}: {error}") from error
+    try:
+        image = _decoded(picture, bottom)
+        parts = [_upright_rgb(image.crop(part), picture.orientation) for part in stored]
+    except ImageUnusable:
+        raise
+    except DAMAGE as error:
+        truncated = "truncated" in str(error) or "broken data stream" in str(error)
+        reason = "truncated" if truncated else "unreadable"
+        raise ImageUnusable(f"picture is {reason}: {error}") from error
     return [
         part if frame == whole else part.crop(_beside(whole, frame))
         for part, frame, whole in zip(parts, inside, rectangles, strict=True)
     ]
+
+
+def pixels_needed(picture: Picture, rectangles: Sequence[Rectangle]) -> int:
+    """Return how many pixels `cut` holds in memory at most."""
+    return _area((0, 0, *picture.size_px)) + sum(map(_area, rectangles))
+
+
+def _area(rectangle: Rectangle) -> int:
+    left, top, right, bottom = rectangle
+    return (right - left) * (bottom - top)
 
 
 def _as_stored(rectangle: Rectangle, picture: Picture) -> Rectangle:
@@ -174,57 +181,15 @@ def _beside(rectangle: Rectangle, frame: Rectangle) -> Rectangle:
 
 def _decoded(picture: Picture, bottom_px: int) -> Image.Image:
     """Return the picture as it is stored, at least down to a row."""
-    if picture.stored.format not in {"JPEG", "MPO"}:  # MPO: with further pictures behind the first
-        return _loaded(picture.stored)
-    picture.file.seek(0)
-    data = picture.file.read()
-    header = jpeg.header(data)
-    if not header:
-        return _loaded(picture.stored)
-    if not jpeg.has_end(data, header):
-        raise ImageUnusable("picture is truncated: its end is missing")
-    rows_px = jpeg.rows_needed(header, bottom_px)
-    image = _loaded_jpeg(data, header, rows_px)
-    if not header.sequential or _may_be_filled_up(image, rows_px):
-        again = _loaded_jpeg(jpeg.with_more_data(data, header), header, rows_px)
-        shown = (0, 0, image.width, rows_px)
-        if image.crop(shown).tobytes() != again.crop(shown).tobytes():
-            raise ImageUnusable("picture is truncated: its data end before its last row")
-    return image
-
-
-def _may_be_filled_up(image: Image.Image, rows_px: int) -> bool:
-    """Return whether the block decoded last is all grey, as libjpeg fills up what has no data."""
-    if image.mode not in {"L", "RGB"}:
-        return True
-    right, bottom = image.width - 1, rows_px - 1
-    corner = image.getpixel((right, bottom))
-    if not GREYS.issuperset(corner if isinstance(corner, tuple) else [corner]):
-        return False
-    left, top = (last // jpeg.BLOCK_PX * jpeg.BLOCK_PX for last in (right, bottom))
-    block = image.crop((left, top, right + 1, bottom + 1)).convert("L")
-    return GREYS.issuperset(block.tobytes())
-
-
-def _loaded_jpeg(data: bytes, header: jpeg.Header, rows_px: int) -> Image.Image:
-    """Return the top rows, or the whole picture if they cannot be had alone."""
-    if rows_px < header.height_px:
-        try:
-            return _loaded(_jpeg(jpeg.top(data, header, rows_px)))
-        except DAMAGE:
-            pass  # whether it is good the whole picture decides
-    return _loaded(_jpeg(data))
-
-
-def _jpeg(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=["JPEG"])
-
-
-def _loaded(image: Image.Image) -> Image.Image:
     # Other libraries ask for half pictures, for the whole process: megadetector does.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    image.load()
-    return image
+    if picture.stored.format in {"JPEG", "MPO"}:  # MPO: with further pictures behind the first
+        picture.file.seek(0)
+        image = jpeg.decode(picture.file.read(), bottom_px)
+        if image:
+            return image
+    picture.stored.load()
+    return picture.stored
 
 
 def _upright_rgb(image: Image.Image, orientation: int) -> Image.Image:
@@ -259,15 +224,15 @@ def bounded(image: Image.Image, max_side_px: int | None) -> Image.Image:
 
 
 @contextmanager
-def memory_kept() -> Iterator[None]:
-    """Let Pillow use the memory of one picture for the next: to ask the system anew takes longer.
+def memory_kept(pixels: int) -> Iterator[None]:
+    """Let Pillow use the memory of so many pixels again: to ask the system anew takes longer.
 
     (Pillow's handbook, "Block allocator".)
     """
     pillow: Any = Image
     before = pillow.core.get_block_size(), pillow.core.get_blocks_max()
     pillow.core.set_block_size(BLOCK_BYTES)
-    pillow.core.set_blocks_max(PIXELS_AT_A_TIME * BYTES_PER_PIXEL // BLOCK_BYTES)
+    pillow.core.set_blocks_max(pixels * BYTES_PER_PIXEL // BLOCK_BYTES)
     try:
         yield
     finally:

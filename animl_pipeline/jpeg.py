@@ -1,18 +1,25 @@
-"""The bytes of a JPEG: its top rows alone, and whether its data last as long as its rows.
+"""Decode a JPEG from the top, only as far as it is needed, and notice one that ends early.
 
-A decoder makes as many rows as the frame header says, from the top. With a lower height written
-there it stops after the rows that a crop needs. (ITU-T T.81, annex B, has the header; Pillow does
-the decoding.)
+libjpeg makes as many rows as the frame header says. With a lower height written there it stops
+after the rows that a crop needs, and those are what they are in the whole picture, pixel for pixel.
+What it does not look at then is looked at here: that the file has its end. And what it never says:
+that its data ended before its rows did. (ITU-T T.81, annex B, has the header.)
 """
 
+import io
 import re
 from typing import NamedTuple
+
+from PIL import Image
+
+from animl_pipeline.errors import ImageUnusable
 
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 NO_FRAME = {0xC4, 0xC8, 0xCC}  # tables, among the markers of frames
 START_OF_SCAN, RESTART_INTERVAL = 0xDA, 0xDD
 END = b"\xff\xd9"
 BLOCK_PX = 8
+GREYS = {127, 128, 129}  # what libjpeg fills up with, mixed with the colours beside it
 # Data that decode to something else than nothing, and hold no marker.
 MORE_DATA = bytes(range(1, 255))
 ANY_MARKER, NO_RESTART = re.compile(rb"\xff[\x01-\xfe]"), re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -27,6 +34,46 @@ class Header(NamedTuple):
     sequential: bool
     restarts: bool
     data_at: int  # where the first coded data begin
+
+
+def decode(data: bytes, bottom_px: int) -> Image.Image | None:
+    """Return the picture at least down to a row, or None where its header is not by the book.
+
+    Raises:
+        ImageUnusable: it is truncated.
+        OSError and what else Pillow raises: it is damaged.
+    """
+    found = header(data)
+    if not found:
+        return None
+    if not has_end(data, found):
+        raise ImageUnusable("picture is truncated: its end is missing")
+    rows_px = rows_needed(found, bottom_px)
+    image = _loaded(top(data, found, rows_px))
+    if not found.sequential or _may_be_filled_up(image):
+        again = _loaded(top(with_more_data(data, found), found, rows_px))
+        if again.tobytes() != image.tobytes():
+            raise ImageUnusable("picture is truncated: its data end before its last row")
+    return image
+
+
+def _loaded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=["JPEG"])
+    image.load()
+    return image
+
+
+def _may_be_filled_up(image: Image.Image) -> bool:
+    """Return whether the block decoded last is all grey, as libjpeg fills up what has no data."""
+    if image.mode not in {"L", "RGB"}:
+        return True
+    right, bottom = image.width - 1, image.height - 1
+    corner = image.getpixel((right, bottom))
+    if not GREYS.issuperset(corner if isinstance(corner, tuple) else [corner]):
+        return False
+    left, above = (last // BLOCK_PX * BLOCK_PX for last in (right, bottom))
+    block = image.crop((left, above, right + 1, bottom + 1)).convert("L")
+    return GREYS.issuperset(block.tobytes())
 
 
 def header(data: bytes) -> Header | None:

@@ -327,10 +327,16 @@ def test_a_bounded_picture_is_smooth_and_not_every_other_pixel() -> None:
 
 def test_pillow_keeps_memory_as_long_as_it_is_asked_to() -> None:
     before = Image.core.get_block_size(), Image.core.get_blocks_max()
-    with images.memory_kept():
-        kept = Image.core.get_block_size() * Image.core.get_blocks_max()
-        assert kept == images.PIXELS_AT_A_TIME * images.BYTES_PER_PIXEL // 2**18 * 2**18
+    with images.memory_kept(10 * 2**20):
+        assert Image.core.get_block_size() * Image.core.get_blocks_max() == 40 * 2**20
     assert (Image.core.get_block_size(), Image.core.get_blocks_max()) == before
+
+
+def test_a_long_picture_whose_square_would_fill_the_memory_is_too_large(tmp_path: Path) -> None:
+    Image.new("L", (12_000, 1)).save(tmp_path / "a.png")
+    with images.opened(tmp_path / "a.png") as opened, pytest.raises(ImageUnusable) as caught:
+        images.cut(opened, [(0, -6000, 12_000, 6000)])
+    assert str(caught.value).startswith("picture is too large: a square of it")
 
 
 def test_a_picture_of_too_many_pixels_is_too_large_whatever_another_library_told_pillow(

@@ -168,7 +168,10 @@ def _cut_all(
     jobs = [(image, chosen[image.image_id]) for image in export.images
             if image.image_id in chosen]  # fmt: skip
     done = {}
-    with images.memory_kept(), workers.progress(len(jobs), title="crop", unit="image") as bar:
+    with (
+        images.memory_kept(cutting.PIXELS_AT_A_TIME),
+        workers.progress(len(jobs), title="crop", unit="image") as bar,
+    ):
         for outcome in workers.map_threads(
             lambda job: cutting.cut_image(*job, rule), jobs, workers=at_a_time
         ):
