@@ -12,6 +12,8 @@ Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         The last three are of the export cropped last.
 """
 
+import os
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +56,9 @@ class Options:
     )
     dataset: str | None = option(None, help="Name of this export; default: its Animl project.")
     include_unvalidated: bool = option(False, help="Also cut boxes that no person validated.")
-    workers: int = option(8, min=1, max=256, help="Pictures cut at a time.")
+    workers: int | None = option(
+        None, min=1, max=256, help="Pictures cut at a time; default: 8, or as many as cores."
+    )
     tolerate: float = option(
         0.01,
         min=0.0,
@@ -96,7 +100,8 @@ def run(options: Options) -> Counts:
         max_side_px=options.max_side,
         not_right=ledger.not_held(options.images_dir),
     )
-    outcomes = _cut_all(export, chosen.boxes, rule, options.workers)
+    at_a_time = options.workers or max(8, os.cpu_count() or 1)
+    outcomes = _cut_all(export, chosen.boxes, rule, at_a_time)
     rows = [
         _row(outcome.image, box, dataset)
         for outcome in outcomes
@@ -169,9 +174,11 @@ def _cut_all(
             if image.image_id in chosen]  # fmt: skip
     done = {}
     with (
+        warnings.catch_warnings(),
         images.memory_kept(cutting.PIXELS_AT_A_TIME),
         workers.progress(len(jobs), title="crop", unit="image") as bar,
     ):
+        warnings.filterwarnings("ignore", module="PIL")  # on EXIF, which decides nothing here
         for outcome in workers.map_threads(
             lambda job: cutting.cut_image(*job, rule), jobs, workers=at_a_time
         ):
@@ -251,6 +258,10 @@ def _counted(
     cut_now = sum(outcome.cut_now for outcome in outcomes)
     reasons = Counter(reason.split(":")[0] for _, _, reason in refused).most_common()
     words = "".join(f"\n  {count:>7,}  {reason}" for reason, count in reasons)
+    if refused:
+        words += f"\n  each of them is in {options.output_dir / artifacts.REASONS.name}"
+    if failed:
+        words += "; `pipeline download` fetches missing and damaged pictures again"
     return Counts(
         items={"crops": total - failed, "failed": failed,
                "rows without a crop": len(refused), "warnings": len(odd)},
