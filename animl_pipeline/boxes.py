@@ -3,10 +3,14 @@
 The crop rule, as a formula (all in pixels of the upright image, W x H):
 
     box      left = floor(x W), right = ceil((x + width) W); top, bottom alike: it holds the animal
-    side     s = ceil(max(right - left, bottom - top) * (1 + 2 margin))
+    side     s = ceil(max(right - left, bottom - top) * (1 + 2 margin)); one more where only that
+             is in the middle: of a box in the very middle of the frame, or of a padded frame
     place    centred on the box, rounded once, a tie towards the middle of the frame
     inside   shifted so that 0 <= left and left + s <= W, on all four sides alike
     padding  only where s > W (or H): then the frame lies centred in the square
+
+So the mirrored image gives the mirrored square. The one exception no square can avoid: of W and H
+one is odd and one even, and the box is in the very middle, or padded, both across and down.
 """
 
 import math
@@ -14,7 +18,7 @@ import math
 Box = tuple[float, float, float, float]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right, bottom excluded
 
-CROP_RULE_VERSION = 1
+CROP_RULE_VERSION = 2
 NOISE_PX = 1e-6  # 590 / 640 * 640 is not always 590: less than this past a pixel's edge is noise
 
 
@@ -40,16 +44,18 @@ def crop_rectangle(
     """
     left, top, right, bottom = pixels(box, width_px, height_px)
     wide, high = right - left, bottom - top
-    if square:
-        wide = high = math.ceil(max(wide, high) * (1 + 2 * margin) - NOISE_PX)
-    else:
+    if not square:
         grow_x, grow_y = math.ceil(wide * margin - NOISE_PX), math.ceil(high * margin - NOISE_PX)
         left, right = max(0, left - grow_x), min(width_px, right + grow_x)
         top, bottom = max(0, top - grow_y), min(height_px, bottom + grow_y)
         return left, top, right, bottom
-    left = _place(left + right, wide, width_px)
-    top = _place(top + bottom, high, height_px)
-    return left, top, left + wide, top + high
+    side = math.ceil(max(wide, high) * (1 + 2 * margin) - NOISE_PX)
+    across, down = (left + right, width_px), (top + bottom, height_px)
+    one_more = not all(_mirrors(side, *axis) for axis in (across, down))
+    if one_more and all(_mirrors(side + 1, *axis) for axis in (across, down)):
+        side += 1
+    left, top = _place(side, *across), _place(side, *down)
+    return left, top, left + side, top + side
 
 
 def _span(start: float, end: float, side_px: int) -> tuple[int, int]:
@@ -59,7 +65,13 @@ def _span(start: float, end: float, side_px: int) -> tuple[int, int]:
     return low, high
 
 
-def _place(twice_centre: int, side: int, frame: int) -> int:
+def _mirrors(side: int, twice_centre: int, frame: int) -> bool:
+    """Return whether a span lies as its mirror image does where the box is its own mirror image."""
+    own_mirror_image = side > frame or twice_centre == frame
+    return not own_mirror_image or (side - frame) % 2 == 0
+
+
+def _place(side: int, twice_centre: int, frame: int) -> int:
     """Return the start of a span of `side` about a centre, inside the frame if it fits."""
     if side > frame:
         return -((side - frame) // 2)
@@ -68,6 +80,12 @@ def _place(twice_centre: int, side: int, frame: int) -> int:
     if tie and twice_start < frame - side:
         start += 1
     return min(max(start, 0), frame - side)
+
+
+def size(rectangle: Rectangle) -> tuple[int, int]:
+    """Return (width, height) of a rectangle."""
+    left, top, right, bottom = rectangle
+    return right - left, bottom - top
 
 
 def overlap(one: Box, other: Box) -> float:

@@ -2,17 +2,25 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
-from animl_pipeline import boxes, files, images
+from animl_pipeline import boxes, files, images, workers
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.formats import coco
 from animl_pipeline.selection import Chosen
 
 SMALL_SIDE_PX = 40  # a square this small holds little that a classifier could learn
 CROP_MARK = "___"
+RULE_OPTIONS = ("square_crops", "margin", "quality", "max_side")
+
+
+# Of all threads together, at four bytes: a few pictures for each core, and the largest there is.
+PIXELS_AT_A_TIME = max(200_000_000, 25_000_000 * (os.cpu_count() or 1))
+_room = workers.Room(PIXELS_AT_A_TIME)
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,9 @@ class Rule:
     square: bool
     margin: float
     quality: int
+    max_side_px: int | None
+    # Why a picture is not what the export means, by image id and file name.
+    not_right: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,38 +49,50 @@ class Outcome:
     cut_now: int = 0
 
 
+class Plan(NamedTuple):
+    """A crop: where it goes, what it shows, and the fingerprint of all that decides its bytes."""
+
+    target: Path
+    rectangle: boxes.Rectangle
+    comment: str
+
+
 def cut_image(image: coco.Image, chosen: list[Chosen], rule: Rule) -> Outcome:
     """Cut the boxes of one image that are not there as they should be."""
     source = rule.images_dir / image.file_name
     try:
-        size_px = images.upright_size(source)
-        todo = [
-            (target, rectangle, comment)
-            for target, rectangle, comment in (
-                _plan(image, box, size_px, source, rule) for box in chosen
-            )
-            if not _is_current(target, comment, source)
-        ]
-        picture = images.open_upright(source) if todo else None
+        with images.opened(source) as picture:
+            if not_right := rule.not_right.get((image.image_id, image.file_name)):
+                raise ImageUnusable(not_right)
+            size_px, stat = picture.size_px, os.fstat(picture.file.fileno())
+            plans = [_plan(image, box, size_px, stat.st_size, rule) for box in chosen]
+            todo = [plan for plan in plans if not _is_current(plan, stat.st_mtime_ns)]
+            if todo:
+                _cut(picture, todo, rule)
     except ImageUnusable as error:
         return Outcome(image, chosen, failure=str(error))
-    for target, rectangle, comment in todo:
-        cut = images.cut(picture, rectangle)  # type: ignore[arg-type]  # not None where todo
-        images.save_jpeg(cut, target, quality=rule.quality, comment=comment)
     return Outcome(
         image, chosen, warnings=tuple(_odd(image, chosen, size_px, rule)), cut_now=len(todo)
     )
 
 
+def _cut(picture: images.Picture, todo: list[Plan], rule: Rule) -> None:
+    rectangles = [plan.rectangle for plan in todo]
+    with _room.taking(images.pixels_needed(picture, rectangles)):
+        for crop, plan in zip(images.cut(picture, rectangles), todo, strict=True):
+            stored = images.bounded(crop, rule.max_side_px)
+            images.save_jpeg(stored, plan.target, quality=rule.quality, comment=plan.comment)
+
+
 def _plan(
-    image: coco.Image, box: Chosen, size_px: coco.Size, source: Path, rule: Rule
-) -> tuple[Path, boxes.Rectangle, str]:
-    """Return where a crop goes, what it shows, and the fingerprint of all that decides it."""
+    image: coco.Image, box: Chosen, size_px: coco.Size, source_bytes: int, rule: Rule
+) -> Plan:
     rectangle = boxes.crop_rectangle(box.box, *size_px, square=rule.square, margin=rule.margin)
-    decides = [boxes.CROP_RULE_VERSION, rectangle, rule.quality, source.stat().st_size]
+    stored_px = images.bounded_size(boxes.size(rectangle), rule.max_side_px)
+    decides = [boxes.CROP_RULE_VERSION, rectangle, stored_px, rule.quality, source_bytes]
     fingerprint = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
     target = rule.output_dir / crop_name(rule.dataset, image.file_name, box.box_id)
-    return target, rectangle, f"animl-pipeline crop {fingerprint}"
+    return Plan(target, rectangle, f"animl-pipeline crop {fingerprint}")
 
 
 def crop_name(dataset: str, file_name: str, box_id: str) -> str:
@@ -81,13 +104,13 @@ def crop_name(dataset: str, file_name: str, box_id: str) -> str:
     return path.with_name(name).as_posix()
 
 
-def _is_current(target: Path, comment: str, source: Path) -> bool:
+def _is_current(plan: Plan, source_mtime_ns: int) -> bool:
     """Return whether a crop is there, whole, newer than its picture and cut the same way."""
     try:
-        newer = target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+        newer = plan.target.stat().st_mtime_ns >= source_mtime_ns
     except FileNotFoundError:
         return False
-    return newer and images.jpeg_comment(target) == comment
+    return newer and images.jpeg_comment(plan.target) == plan.comment
 
 
 def _odd(
@@ -116,5 +139,5 @@ def crop_rule(crops_dir: Path) -> dict[str, Any]:
     record = crops_dir / "crop.json"
     if record.exists():
         options = files.read_json(record, written_by="`pipeline crop`")["options"]
-        rule |= {name: options[name] for name in ("square_crops", "margin", "quality")}
+        rule |= {name: options[name] for name in RULE_OPTIONS if name in options}
     return rule

@@ -88,6 +88,26 @@ def held(journal_path: Path, folder: Path) -> dict[str, Held]:
     return known | dict(_in_journal(journal_path))
 
 
+def not_held(folder: Path) -> dict[tuple[str, str], str]:
+    """Return, by image id and file name, why a picture is not the one the export means.
+
+    What lies in its place, if anything does, is not to be used.
+
+    Raises:
+        InputInvalid: download.csv is not the table that was written.
+    """
+    path = folder / artifacts.LEDGER.name
+    if not path.exists():
+        return {}
+    table = artifacts.read(artifacts.LEDGER, path)
+    table = table[~table["state"].isin(HELD)]
+    columns = (table[name] for name in ("image_id", "file_name", "state", "reason"))
+    return {
+        (image_id, name): f"picture is not the right one: {path.name} says {state} ({reason})"
+        for image_id, name, state, reason in zip(*columns, strict=True)
+    }
+
+
 def _in_ledger(path: Path) -> Iterator[tuple[str, Held]]:
     mtime_ns = path.stat().st_mtime_ns
     table = artifacts.read(artifacts.LEDGER, path)

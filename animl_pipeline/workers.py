@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Never, TypeVar
 
@@ -81,6 +82,28 @@ def _burst(done: "queue.SimpleQueue[Result]") -> Iterator[Result]:
         time.sleep(BURST_S)
         while True:
             yield done.get_nowait()
+
+
+class Room:
+    """So much of a thing, as pixels in memory, that threads share: who finds too little waits."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._free = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taking(self, amount: int) -> Iterator[None]:
+        """Hold so much of it, or all where it is not as large as that."""
+        amount = min(amount, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
 
 
 def progress(

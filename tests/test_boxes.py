@@ -3,13 +3,15 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from animl_pipeline import boxes
 from animl_pipeline.boxes import Box, Rectangle
 
+Flips = tuple[bool, bool, bool]
 SIDES = st.integers(1, 700)
+FLIPS = st.tuples(st.booleans(), st.booleans(), st.booleans())  # the eight of EXIF
 
 
 @st.composite
@@ -30,6 +32,20 @@ def whole_pixel_boxes(draw: st.DrawFn) -> tuple[Rectangle, int, int]:
     return (left, top, right, bottom), frame_width, frame_height
 
 
+def boxes_of_the_middle(width_px: int, height_px: int) -> st.SearchStrategy[Rectangle]:
+    """Boxes whose centre is the frame's, where ties are."""
+    return st.builds(
+        lambda x, y: (x, y, width_px - x, height_px - y),
+        st.integers(0, (width_px - 1) // 2),
+        st.integers(0, (height_px - 1) // 2),
+    )
+
+
+frames_with_boxes = whole_pixel_boxes() | st.tuples(SIDES, SIDES).flatmap(
+    lambda size: st.tuples(boxes_of_the_middle(*size), *map(st.just, size))
+)
+
+
 def fractions(rectangle: Rectangle, width_px: int, height_px: int) -> Box:
     left, top, right, bottom = rectangle
     return (
@@ -45,17 +61,23 @@ def square(rectangle: Rectangle, width_px: int, height_px: int, margin: float = 
     return boxes.crop_rectangle(box, width_px, height_px, square=True, margin=margin)
 
 
-def old_tool_square(rectangle: Rectangle, width_px: int, height_px: int) -> Rectangle:
-    """The square of megadetector.classification.crop_detections, of a box on whole pixels.
-
-    Its int() of x / W * W, which loses a pixel for some x, is left out.
+def held_to_the_middle(crop: Rectangle, rectangle: Rectangle, size_px: tuple[int, int]) -> bool:
+    """Whether no square mirrors: across and down alike the box is in the very middle, or the square
+    as large as the frame, and of width and height one is odd and one even.
     """
-    xmin, ymin = rectangle[:2]
-    wide, high = rectangle[2] - xmin, rectangle[3] - ymin
-    side = max(wide, high)
-    xmin = max(0, min(xmin - int((side - wide) / 2), width_px - wide))
-    ymin = max(0, min(ymin - int((side - high) / 2), height_px - high))
-    return xmin, ymin, xmin + min(width_px, side), ymin + min(height_px, side)
+    axes = zip(crop[:2], crop[2:], rectangle[:2], rectangle[2:], size_px, strict=True)
+    held = [end - start >= side or low + high == side for start, end, low, high, side in axes]
+    return all(held) and sum(size_px) % 2 == 1
+
+
+def seen(rectangle: Rectangle, size_px: tuple[int, int], flips: Flips) -> Rectangle:
+    """Where a rectangle is once the image is mirrored across, mirrored down, turned over."""
+    (left, top, right, bottom), (width, height) = rectangle, size_px
+    if flips[0]:
+        left, right = width - right, width - left
+    if flips[1]:
+        top, bottom = height - bottom, height - top
+    return (top, left, bottom, right) if flips[2] else (left, top, right, bottom)
 
 
 @settings(deadline=None, max_examples=300)
@@ -100,9 +122,12 @@ def test_a_square_holds_its_box_is_square_and_the_tightest(
     assert crop[1] <= top
     assert crop[2] >= right
     assert crop[3] >= bottom
-    side = crop[2] - crop[0]
-    assert side == crop[3] - crop[1]
-    assert side == math.ceil(max(right - left, bottom - top) * (1 + 2 * margin) - 1e-6)
+    side, other = boxes.size(crop)
+    assert side == other
+    tightest = math.ceil(max(right - left, bottom - top) * (1 + 2 * margin) - 1e-6)
+    middle = left + right == width_px or top + bottom == height_px
+    padded = side > min(width_px, height_px)
+    assert side == tightest or (side == tightest + 1 and (middle or padded))
 
 
 @settings(deadline=None, max_examples=300)
@@ -119,43 +144,41 @@ def test_a_square_leaves_the_frame_only_where_it_is_larger_and_then_evenly(
         else:
             before, after = -low, high - side_px
             assert min(before, after) >= 0
-            assert abs(before - after) <= 1
+            assert abs(before - after) <= (width_px + height_px) % 2
 
 
-@settings(deadline=None, max_examples=300)
-@given(whole_pixel_boxes(), st.sampled_from([0, 0.1]))
-def test_the_mirrored_box_gives_the_mirrored_square(
-    case: tuple[Rectangle, int, int], margin: float
-) -> None:
-    (left, top, right, bottom), width_px, height_px = case
-    crop = square((left, top, right, bottom), width_px, height_px, margin)
-    mirrored = square(
-        (width_px - right, height_px - bottom, width_px - left, height_px - top),
-        width_px,
-        height_px,
-        margin,
-    )
-    for axis, side_px in ((0, width_px), (1, height_px)):
-        expected = side_px - mirrored[axis + 2]
-        low, high = crop[axis], crop[axis + 2]
-        centre, of_box = low + high - side_px, ((left, top), (right, bottom))
-        exactly_central = of_box[0][axis] + of_box[1][axis] == side_px
-        odd = (high - low - side_px) % 2 == 1 and (exactly_central or high - low > side_px)
-        assert abs(low - expected) <= (1 if odd else 0)
-        assert not odd or abs(centre) <= 1
-
-
-@settings(deadline=None, max_examples=300)
-@given(whole_pixel_boxes())
-def test_away_from_the_right_and_bottom_edges_the_square_is_the_old_tools_to_a_pixel(
-    case: tuple[Rectangle, int, int],
+@settings(deadline=None, max_examples=1000)
+@given(frames_with_boxes, st.sampled_from([0, 0.1, 0.5]), FLIPS)
+def test_the_image_mirrored_or_turned_gives_the_square_mirrored_or_turned(
+    case: tuple[Rectangle, int, int], margin: float, flips: Flips
 ) -> None:
     rectangle, width_px, height_px = case
-    side = max(rectangle[2] - rectangle[0], rectangle[3] - rectangle[1])
-    ours = square(rectangle, width_px, height_px)
-    theirs = old_tool_square(rectangle, width_px, height_px)
-    if theirs[0] + side < width_px - 1 and theirs[1] + side < height_px - 1:
-        assert all(abs(a - b) <= 1 for a, b in zip(ours, theirs, strict=True))
+    size_px = (width_px, height_px)
+    crop = square(rectangle, *size_px, margin)
+    of_seen = square(
+        seen(rectangle, size_px, flips), *(size_px[::-1] if flips[2] else size_px), margin
+    )
+    if held_to_the_middle(crop, rectangle, size_px):
+        pairs = zip(of_seen, seen(crop, size_px, flips), strict=True)
+        assert all(abs(one - other) <= 1 for one, other in pairs)
+    else:
+        assert of_seen == seen(crop, size_px, flips)
+
+
+@settings(deadline=None, max_examples=300)
+@given(boxes_in_frames(), st.sampled_from([0, 0.05, 0.5]))
+def test_the_mirrored_box_of_fractions_gives_the_mirrored_square(
+    case: tuple[Box, int, int], margin: float
+) -> None:
+    (x, y, width, height), width_px, height_px = case
+    assume(width_px % 2 == height_px % 2)
+    size_px = (width_px, height_px)
+    mirrored = (1 - x - width, 1 - y - height, width, height)
+    crops = [
+        boxes.crop_rectangle(box, *size_px, square=True, margin=margin)
+        for box in ((x, y, width, height), mirrored)
+    ]
+    assert crops[1] == seen(crops[0], size_px, (True, True, False))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ README = ROOT / "README.md"
 LEVELS = (
     {"", "errors"},
     {"boxes", "devices", "files", "formats", "formats.csv_file", "formats.json_file",
-     "formats.sequences", "report.plots", "scored", "splitting", "splitting.balance", "workers"},
+     "formats.sequences", "jpeg", "report.plots", "scored", "splitting", "splitting.balance",
+     "workers"},
     {"artifacts", "calibration", "classifier", "evaluation.mapping",
      "formats.classification_ds", "formats.coco_box", "images", "intervals",
      "learning.optimisation", "report.curves", "splitting.likeness", "splitting.local_search",

@@ -275,12 +275,76 @@ def test_a_damaged_png_is_a_picture_or_unusable_and_nothing_else(tmp_path: Path)
             assert images.upright_size(path) == found.size
 
 
-def test_what_is_cut_outside_the_frame_is_black() -> None:
-    found = np.asarray(images.cut(Image.new("RGB", (10, 10), "white"), (-5, 0, 15, 10)))
+def cut(path: Path, *rectangles: tuple[int, int, int, int]) -> list[np.ndarray]:
+    with images.opened(path) as opened:
+        return [np.asarray(part) for part in images.cut(opened, rectangles)]
+
+
+def test_what_is_cut_outside_the_frame_is_black(tmp_path: Path) -> None:
+    Image.new("RGB", (10, 10), "white").save(tmp_path / "a.png")
+    [found] = cut(tmp_path / "a.png", (-5, 0, 15, 10))
     assert found.shape == (10, 20, 3)
     assert (found[:, 5:15] == 255).all()
     assert (found[:, :5] == 0).all()
     assert (found[:, 15:] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "I;16"])
+def test_what_is_cut_outside_the_frame_is_black_in_every_mode(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (10, 10), 0 if mode != "CMYK" else (0, 0, 0, 0)).save(tmp_path / "a.tif")
+    [found] = cut(tmp_path / "a.tif", (-5, -5, 15, 15))
+    assert (found[:5] == 0).all()
+    assert (found[:, :5] == 0).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_part_is_that_part_of_the_upright_picture(
+    tmp_path: Path, kind: str, orientation: int
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 131, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(noise).save(tmp_path / "a", kind, exif=exif)
+    whole = np.asarray(images.open_upright(tmp_path / "a"))
+    for left, top, right, bottom in [(3, 5, 40, 31), (0, 0, 1, 1), (60, 50, 90, 90)]:
+        [found] = cut(tmp_path / "a", (left, top, right, bottom))
+        assert (found == whole[top:bottom, left:right]).all()
+
+
+def test_a_longer_side_is_bounded_and_the_other_in_proportion() -> None:
+    assert images.bounded(picture(640, 480), 100).size == (100, 75)
+    assert images.bounded(picture(640, 480), 640).size == (640, 480)
+    assert images.bounded(picture(640, 480), None).size == (640, 480)
+    assert images.bounded(picture(640, 1), 16).size == (16, 1)
+
+
+def test_a_bounded_picture_is_smooth_and_not_every_other_pixel() -> None:
+    stripes = Image.fromarray(np.tile(np.array([[0, 255]], np.uint8), (64, 32)))
+    found = np.asarray(images.bounded(stripes, 16), dtype=int)
+    assert np.abs(found - 127).max() < 30
+
+
+def test_pillow_keeps_memory_as_long_as_it_is_asked_to() -> None:
+    before = Image.core.get_block_size(), Image.core.get_blocks_max()
+    with images.memory_kept(10 * 2**20):
+        assert Image.core.get_block_size() * Image.core.get_blocks_max() == 40 * 2**20
+    assert (Image.core.get_block_size(), Image.core.get_blocks_max()) == before
+
+
+def test_a_long_picture_whose_square_would_fill_the_memory_is_too_large(tmp_path: Path) -> None:
+    Image.new("L", (12_000, 1)).save(tmp_path / "a.png")
+    with images.opened(tmp_path / "a.png") as opened, pytest.raises(ImageUnusable) as caught:
+        images.cut(opened, [(0, -6000, 12_000, 6000)])
+    assert str(caught.value).startswith("picture is too large: a square of it")
+
+
+def test_a_picture_of_too_many_pixels_is_too_large_whatever_another_library_told_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    (tmp_path / "a.png").write_bytes(png_header(10_000, 9_000))
+    assert reason(tmp_path / "a.png").startswith("picture is too large: 10000x9000")
 
 
 def test_a_saved_jpeg_has_no_chroma_subsampling_and_its_comment(tmp_path: Path) -> None:

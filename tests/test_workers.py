@@ -92,6 +92,32 @@ def test_a_caller_that_stops_waits_for_the_items_at_work_alone() -> None:
     assert len(started) < 20
 
 
+def test_a_room_is_never_overfull_and_all_get_their_turn() -> None:
+    room, lock, inside, most, turns = workers.Room(10), threading.Lock(), 0, 0, 0
+
+    def work(amount: int) -> None:
+        nonlocal inside, most, turns
+        with room.taking(amount):
+            with lock:
+                inside += min(amount, 10)
+                most = max(most, inside)
+            time.sleep(0.001)
+            with lock:
+                inside -= min(amount, 10)
+                turns += 1
+
+    list(workers.map_threads(work, [1, 4, 9, 10, 25, 3, 0] * 5, workers=6))
+    assert (turns, inside) == (35, 0)
+    assert most <= 10
+
+
+def test_room_is_given_back_when_the_work_fails() -> None:
+    room = workers.Room(1)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), room.taking(1):
+            raise ZeroDivisionError
+
+
 def test_a_progress_bar_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     with workers.progress(3, title="crop", unit="image") as bar:
         for _ in range(3):

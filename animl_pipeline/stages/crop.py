@@ -2,6 +2,7 @@
 
 Reads   images/cct.json         the export, for boxes, categories, locations
         images/<file_name>      the pictures
+        images/download.csv     where it is there, for those that `download` had not or found wrong
         --detections            MegaDetector results, for images where no person drew a box
 Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         crops/crops.csv         one row per crop, of every dataset cropped so far
@@ -11,13 +12,15 @@ Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         The last three are of the export cropped last.
 """
 
+import os
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, cutting, files, images, selection, workers
+from animl_pipeline import artifacts, cutting, files, images, ledger, selection, workers
 from animl_pipeline.cutting import CROP_MARK, Outcome, crop_name
 from animl_pipeline.errors import ImageUnusable, InputInvalid, OptionError
 from animl_pipeline.formats import coco, megadetector
@@ -48,9 +51,14 @@ class Options:
         0.0, min=0.0, max=2.0, help="Room on each side, as a fraction of the square's side."
     )
     quality: int = option(95, min=1, max=100, help="JPEG quality.")
+    max_side: int | None = option(
+        None, min=16, help="Pixels a crop's side is stored with at most; default: as it is."
+    )
     dataset: str | None = option(None, help="Name of this export; default: its Animl project.")
     include_unvalidated: bool = option(False, help="Also cut boxes that no person validated.")
-    workers: int = option(8, min=1, max=256, help="Pictures cut at a time.")
+    workers: int | None = option(
+        None, min=1, max=256, help="Pictures cut at a time; default: 8, or as many as cores."
+    )
     tolerate: float = option(
         0.01,
         min=0.0,
@@ -89,8 +97,11 @@ def run(options: Options) -> Counts:
         square=options.square_crops,
         margin=options.margin,
         quality=options.quality,
+        max_side_px=options.max_side,
+        not_right=ledger.not_held(options.images_dir),
     )
-    outcomes = _cut_all(export, chosen.boxes, rule, options.workers)
+    at_a_time = options.workers or max(8, os.cpu_count() or 1)
+    outcomes = _cut_all(export, chosen.boxes, rule, at_a_time)
     rows = [
         _row(outcome.image, box, dataset)
         for outcome in outcomes
@@ -162,7 +173,12 @@ def _cut_all(
     jobs = [(image, chosen[image.image_id]) for image in export.images
             if image.image_id in chosen]  # fmt: skip
     done = {}
-    with workers.progress(len(jobs), title="crop", unit="image") as bar:
+    with (
+        warnings.catch_warnings(),
+        images.memory_kept(cutting.PIXELS_AT_A_TIME),
+        workers.progress(len(jobs), title="crop", unit="image") as bar,
+    ):
+        warnings.filterwarnings("ignore", module="PIL")  # on EXIF, which decides nothing here
         for outcome in workers.map_threads(
             lambda job: cutting.cut_image(*job, rule), jobs, workers=at_a_time
         ):
@@ -242,6 +258,10 @@ def _counted(
     cut_now = sum(outcome.cut_now for outcome in outcomes)
     reasons = Counter(reason.split(":")[0] for _, _, reason in refused).most_common()
     words = "".join(f"\n  {count:>7,}  {reason}" for reason, count in reasons)
+    if refused:
+        words += f"\n  each of them is in {options.output_dir / artifacts.REASONS.name}"
+    if failed:
+        words += "; `pipeline download` fetches missing and damaged pictures again"
     return Counts(
         items={"crops": total - failed, "failed": failed,
                "rows without a crop": len(refused), "warnings": len(odd)},

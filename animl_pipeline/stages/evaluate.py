@@ -150,7 +150,7 @@ def run(options: Options) -> Counts:
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
     }
-    if not options.target_mapping and options.is_of_its_dataset:
+    if not options.target_mapping:
         _keep_temperature(card, temperature, options)
     _write({name: splits[name] for name in asked}, val, content, network, card, options)
     return _counted(figures, sum(splits[name].predicted.unreadable for name in asked), options)
@@ -219,22 +219,19 @@ def _compared(fabric: "Fabric", split: "Split", options: Options) -> dict[str, A
 
     if options.compare is None:
         return None
-    crops_dir = options.as_trained("crops_dir")
-    given = options.compare_mapping
-    other = (
-        peers.of_run(options.compared_run, split, fabric, crops_dir, given=given)
-        if options.compared_run
-        else peers.of_results(options.compare, split, given=given)
-    )
+    crops_dir, given = options.as_trained("crops_dir"), options.compare_mapping
+    if options.compared_run:
+        other = peers.of_run(options.compared_run, split, fabric, crops_dir, given=given)
+    else:
+        other = peers.of_results(options.compare, split, given=given)
     return comparison.compare(split.scored, other, seed=SEED)
 
 
 def _training(options: Options) -> dict[str, Any] | None:
     path = options.run_folder / artifacts.HISTORY.name
-    if not path.exists() or (history := artifacts.read(artifacts.HISTORY, path)).empty:
-        return None
+    history = artifacts.read(artifacts.HISTORY, path) if path.exists() else ()
     # No seconds: they differ from run to run, and the same run is to be the same bytes.
-    return {"epochs": len(history)}
+    return {"epochs": len(history)} if len(history) else None
 
 
 def _keep_temperature(card: "Card", temperature: float | None, options: Options) -> None:

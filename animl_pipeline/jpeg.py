@@ -1,0 +1,135 @@
+"""Decode a JPEG from the top, only as far as it is needed, and notice one that ends early.
+
+libjpeg makes as many rows as the frame header says. With a lower height written there it stops
+after the rows that a crop needs, and those are what they are in the whole picture, pixel for pixel.
+What it does not look at then is looked at here: that the file has its end. And what it never says:
+that its data ended before its rows did. (ITU-T T.81, annex B, has the header.)
+"""
+
+import io
+import re
+from typing import NamedTuple
+
+from PIL import Image
+
+from animl_pipeline.errors import ImageUnusable
+
+BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
+NO_FRAME = {0xC4, 0xC8, 0xCC}  # tables, among the markers of frames
+START_OF_SCAN, RESTART_INTERVAL = 0xDA, 0xDD
+END = b"\xff\xd9"
+BLOCK_PX = 8
+GREYS = {127, 128, 129}  # what libjpeg fills up with, mixed with the colours beside it
+# Data that decode to something else than nothing, and hold no marker.
+MORE_DATA = bytes(range(1, 255))
+ANY_MARKER, NO_RESTART = re.compile(rb"\xff[\x01-\xfe]"), re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+
+class Header(NamedTuple):
+    """What decides how the rows of a JPEG are stored."""
+
+    height_at: int  # where the two bytes of the height are
+    height_px: int
+    unit_px: int  # rows that are coded together
+    sequential: bool
+    restarts: bool
+    data_at: int  # where the first coded data begin
+
+
+def decode(data: bytes, bottom_px: int) -> Image.Image | None:
+    """Return the picture at least down to a row, or None where its header is not by the book.
+
+    Raises:
+        ImageUnusable: it is truncated.
+        OSError and what else Pillow raises: it is damaged.
+    """
+    found = header(data)
+    if not found:
+        return None
+    if not has_end(data, found):
+        raise ImageUnusable("picture is truncated: its end is missing")
+    rows_px = rows_needed(found, bottom_px)
+    image = _loaded(top(data, found, rows_px))
+    if not found.sequential or _may_be_filled_up(image):
+        again = _loaded(top(with_more_data(data, found), found, rows_px))
+        if again.tobytes() != image.tobytes():
+            raise ImageUnusable("picture is truncated: its data end before its last row")
+    return image
+
+
+def _loaded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=["JPEG"])
+    image.load()
+    return image
+
+
+def _may_be_filled_up(image: Image.Image) -> bool:
+    """Return whether the block decoded last is all grey, as libjpeg fills up what has no data."""
+    if image.mode not in {"L", "RGB"}:
+        return True
+    right, bottom = image.width - 1, image.height - 1
+    corner = image.getpixel((right, bottom))
+    if not GREYS.issuperset(corner if isinstance(corner, tuple) else [corner]):
+        return False
+    left, above = (last // BLOCK_PX * BLOCK_PX for last in (right, bottom))
+    block = image.crop((left, above, right + 1, bottom + 1)).convert("L")
+    return GREYS.issuperset(block.tobytes())
+
+
+def header(data: bytes) -> Header | None:
+    """Return the header of a JPEG, or None where it is not quite by the book."""
+    at, frame, restarts = 2, None, False
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
+        if BASELINE <= marker <= 0xCF and marker not in NO_FRAME:
+            if frame or marker > PROGRESSIVE:
+                return None
+            frame = at, marker
+        restarts |= marker == RESTART_INTERVAL
+        at += 2 + length
+        if marker == START_OF_SCAN:
+            return _header(data, frame, restarts, at) if frame else None
+    return None
+
+
+def _header(data: bytes, frame: tuple[int, int], restarts: bool, data_at: int) -> Header | None:
+    at, marker = frame
+    components = data[at + 9]
+    factors = [data[at + 11 + 3 * number] & 15 for number in range(components)]
+    height_px = int.from_bytes(data[at + 5 : at + 7])
+    if not factors or not all(factors) or not height_px:
+        return None
+    unit_px = BLOCK_PX * max(factors)
+    return Header(at + 5, height_px, unit_px, marker != PROGRESSIVE, restarts, data_at)
+
+
+def has_end(data: bytes, header: Header) -> bool:
+    """Return whether the marker of the end is there; no data hold it by chance."""
+    return data.rfind(END) >= header.data_at
+
+
+def rows_needed(header: Header, bottom_px: int) -> int:
+    """Return how many rows to decode so that those above `bottom_px` come out as ever.
+
+    Smooth upsampling of the colours looks at the row below, so that is one unit more than shown.
+    It is all rows where they are not stored one after the other.
+    """
+    units = -(-bottom_px // header.unit_px) + 1
+    return min(units * header.unit_px, header.height_px) if header.sequential else header.height_px
+
+
+def top(data: bytes, header: Header, rows_px: int) -> bytes:
+    """Return the JPEG of the top rows alone."""
+    at = header.height_at
+    return b"".join((data[:at], rows_px.to_bytes(2), memoryview(data)[at + 2 :]))
+
+
+def with_more_data(data: bytes, header: Header) -> bytes:
+    """Return the JPEG with more data wherever its data end.
+
+    A decoder that had enough skips them, so what it decodes stays the same; one whose data ended
+    early, at a marker in their midst or an end that somebody put there, had filled up with grey.
+    """
+    marker = NO_RESTART if header.restarts else ANY_MARKER
+    more = marker.sub(lambda found: MORE_DATA + found[0], data[header.data_at :])
+    return data[: header.data_at] + more
