@@ -10,32 +10,27 @@ Writes  runs/<name>/model.safetensors   the weights of the best epoch
         runs/latest                     points at the newest run
 """
 
-import dataclasses
 import hashlib
 import json
-import os
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from animl_pipeline import artifacts, cutting, files, workers
+from animl_pipeline import artifacts, cutting, files
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.stages import Counts, option, record_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from lightning_fabric import Fabric
     from torch import nn
 
-    from animl_pipeline.classifier import Card, Predictions
-    from animl_pipeline.learning.state import Learner, Progress
+    from animl_pipeline.classifier import Card
+    from animl_pipeline.learning.state import Progress
 
 LATEST = "latest"  # the name in the runs folder that points at the newest run
-LR_DECAY = 0.97 ** (1 / 2.4)  # per epoch; EfficientNet's published 0.97 every 2.4 epochs
 NOT_OF_THE_RUN = {  # options that do not change what is learned
     "dataset_dir", "crops_dir", "logdir", "run_name", "num_workers", "log_extreme_examples",
     "resume",
@@ -112,6 +107,8 @@ def run(options: Options) -> Counts:
     from torch.utils.tensorboard import SummaryWriter
 
     from animl_pipeline import classifier, devices, learning
+    from animl_pipeline.learning.building import build_learner
+    from animl_pipeline.learning.keeping import keeper
     from animl_pipeline.learning.state import Progress, load_state
 
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
@@ -125,18 +122,25 @@ def run(options: Options) -> Counts:
     resumes = options.resume and last.exists()
     if not resumes:
         _start(network, options)
-    learner = _learner(fabric, network, dataset, card, options)
+    learner = build_learner(
+        fabric, network, dataset, card, crops_dir=options.crops_dir,
+        batch_size=options.batch_size, readers=options.num_workers,
+        label_weighted=options.label_weighted, lr=options.lr, weight_decay=options.weight_decay,
+    )  # fmt: skip
     state = Progress()
     if not resumes:
         last.unlink(missing_ok=True)
     else:
         state = load_state(last, learner, identity=options.identity)
     with SummaryWriter(options.folder, purge_step=state.next_epoch) as writer:
-        save = _saver(learner, card, writer, options)
+        keep = keeper(
+            options.folder, learner, card, writer, identity=options.identity,
+            extremes_per_label=options.log_extreme_examples,
+        )  # fmt: skip
         try:
             learning.fit(
                 learner, state, epochs=options.epochs, patience=options.patience,
-                seed=options.seed, on_epoch=save,
+                seed=options.seed, on_epoch=keep,
             )  # fmt: skip
         except torch.OutOfMemoryError as error:
             raise OptionError(
@@ -197,88 +201,6 @@ def _start(network: "nn.Module", options: Options) -> None:
     fresh = classifier.start_from(network, weights, source)
     if fresh:
         logger.warning("%s: started fresh, since they do not fit: %s", source, ", ".join(fresh))
-
-
-def _learner(
-    fabric: "Fabric", network: "nn.Module", dataset: "pd.DataFrame", card: "Card", options: Options
-) -> "Learner":
-    import torch
-
-    from animl_pipeline import classifier
-    from animl_pipeline.learning.augmentation import augmentation
-    from animl_pipeline.learning.data import Crops, loader, sampler
-    from animl_pipeline.learning.optimisation import optimisation
-    from animl_pipeline.learning.state import Learner
-
-    readers = (
-        options.num_workers if options.num_workers is not None else min(8, os.cpu_count() or 1)
-    )
-    number = {label: index for index, label in enumerate(card.labels)}
-
-    def crops(split: str, transform: Callable[[Any], Any], replace: bool) -> Crops:
-        rows = dataset[dataset["split"] == split]
-        truth = [number[label] for label in rows["label"]]
-        names = list(rows["crop"])
-        return Crops(options.crops_dir, names, truth, transform, replace=replace)
-
-    generator = torch.Generator()
-    train = crops("train", augmentation(card.image_size), replace=True)
-    val = crops("val", classifier.transform(card), replace=False)
-    order = sampler(train, label_weighted=options.label_weighted, generator=generator)
-    optimizer, scheduler = optimisation(
-        network, lr=options.lr, weight_decay=options.weight_decay, lr_decay=LR_DECAY
-    )
-    network, optimizer = fabric.setup(network, optimizer)
-    return Learner(
-        fabric, network, optimizer, scheduler,
-        train=loader(
-            train, batch_size=options.batch_size, workers=readers, generator=generator, order=order
-        ),
-        val=loader(val, batch_size=options.batch_size, workers=readers) if val else None,
-        generator=generator,
-    )  # fmt: skip
-
-
-def _saver(
-    learner: "Learner", card: "Card", writer: Any, options: Options
-) -> Callable[["Progress", "Predictions | None", bool], None]:
-    """Return what happens after each epoch: the best is kept, the state saved, the curves drawn.
-
-    last.pt comes after all else of the epoch: a crash before it repeats the epoch, which then
-    writes the same files again.
-    """
-    import pandas as pd
-
-    from animl_pipeline import classifier, extremes
-    from animl_pipeline.learning.state import save_state
-
-    def save(state: "Progress", predicted: "Predictions | None", is_best: bool) -> None:
-        row, epoch = state.history[-1], state.best_epoch
-        for name, value in row.items():
-            writer.add_scalar(name, value, row["epoch"])
-        if is_best:
-            best = dataclasses.replace(card, epoch=epoch)
-            classifier.save(options.folder, learner.network, best)
-            if predicted and learner.val and options.log_extreme_examples:
-                extremes.log(
-                    writer, predicted, card.labels, learner.val.dataset,
-                    count=options.log_extreme_examples, epoch=epoch,
-                )  # fmt: skip
-        writer.flush()
-        table = pd.DataFrame(state.history, columns=list(artifacts.HISTORY.columns))
-        artifacts.write(artifacts.HISTORY, options.folder / artifacts.HISTORY.name, table)
-        save_state(options.folder / "last.pt", learner, state, identity=options.identity)
-        workers.say(_line(row, is_best))
-
-    return save
-
-
-def _line(row: dict[str, float], is_best: bool) -> str:
-    return (
-        f"epoch {row['epoch'] + 1:>3}  train loss {row['train_loss']:.3f}  "
-        f"val loss {row['val_loss']:.3f}  macro AP {row['val_macro_average_precision']:.3f}  "
-        f"{row['images_per_second']:.1f} images/s" + " *" * is_best
-    )
 
 
 def _counted(state: "Progress", dataset: "pd.DataFrame", options: Options) -> Counts:
