@@ -16,8 +16,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from animl_pipeline import project, stages
-from animl_pipeline.errors import PipelineError
+from animl_pipeline import processes, project, stages
+from animl_pipeline.errors import PipelineError, Stopped
 
 SPINS = "10000"
 EXIT_TOO_MANY_FAILED = 3
@@ -66,7 +66,8 @@ def told() -> Iterator[None]:
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         typer.echo("Stopped. Run the same command again: it goes on where it stopped.", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from error
+        code = error.exit_code if isinstance(error, Stopped) else EXIT_INTERRUPTED
+        raise typer.Exit(code) from error
     except OSError as error:  # the disk is full, a folder is not ours to write to
         if error.errno is None:
             raise
@@ -78,6 +79,8 @@ def perform(name: str, options: Any) -> None:
     """Perform a stage, print its counts, and end with 3 if too many items failed."""
     with told():
         counts = stages.perform(name, options)
+    if processes.rank():
+        return
     typer.echo(f"{name}: {counts.summary}")
     if counts.problem:
         typer.echo(f"Error: {counts.problem}.", err=True)
@@ -106,10 +109,19 @@ def command_for(name: str) -> Callable[..., None]:
     return command
 
 
+def number_or_word(text: str) -> int | str:
+    """Return a number where the text is one."""
+    return int(text) if str(text).isdecimal() else text
+
+
 def parameter_for(field: "dataclasses.Field[Any]", options_type: type[Any]) -> inspect.Parameter:
     """Return one option of a command, with its help, its limits and its default."""
     kind = get_type_hints(options_type)[field.name]
-    limits = {key: field.metadata[key] for key in ("min", "max") if field.metadata[key] is not None}
+    limits: dict[str, Any] = {
+        key: field.metadata[key] for key in ("min", "max") if field.metadata[key] is not None
+    }
+    if kind == int | str:  # Typer knows no unions; `stages.perform` holds numbers to their limits
+        kind, limits = int, {"parser": number_or_word, "metavar": "INTEGER|WORD"}
     # A switch that is off has one name: `--dry-run`, without a `--no-dry-run` to read past.
     names = [f"--{field.name.replace('_', '-')}"] if field.default is False else []
     setting = typer.Option(*names, help=field.metadata["help"], **limits)

@@ -4,7 +4,9 @@ import logging
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 
+from animl_pipeline import processes
 from animl_pipeline.errors import OptionError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -14,7 +16,8 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 def make_fabric(device: str, precision: str) -> Fabric:
     """Return the device to compute on, and the precision to compute in.
 
-    `auto` is the best there is: a GPU before the CPU, bfloat16 where the hardware has it.
+    `auto` is the best there is: a GPU before the CPU, bfloat16 where the hardware has it. Of
+    several processes (`torchrun`) each has a GPU of its own where there are GPUs.
 
     Raises:
         OptionError: this machine, or any, has no such device or precision.
@@ -29,6 +32,17 @@ def make_fabric(device: str, precision: str) -> Fabric:
         precision = "bf16-mixed" if bf16 else "16-mixed" if device == "cuda" else "32-true"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision
     try:
-        return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+        if processes.count() == 1:
+            return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+        fabric = Fabric(
+            accelerator=device,
+            devices=processes.count_here(),
+            num_nodes=processes.count() // processes.count_here(),
+            # Batch norms see all crops in every process, so their statistics need no sending.
+            strategy=DDPStrategy(broadcast_buffers=False),
+            precision=precision,  # type: ignore[arg-type]
+        )
+        fabric.launch()
+        return fabric
     except (RuntimeError, ValueError) as error:
         raise OptionError(f"--device {device} with --precision {precision}: {error}.") from error

@@ -9,7 +9,11 @@ PipelineError
 ├── TrainingDiverged (ArithmeticError)  the loss is not a number any more
 ├── ObjectUnavailable (OSError)         one object of the bucket; always becomes a row
 └── ImageUnusable  (OSError)            one picture; always becomes a row, never ends a command
+
+Stopped            (KeyboardInterrupt)  Ctrl-C or SIGTERM, heeded after all was saved
 """
+
+import signal
 
 
 class PipelineError(Exception):
@@ -54,3 +58,11 @@ class ObjectUnavailable(PipelineError, OSError):
 
 class ImageUnusable(PipelineError, OSError):
     """One picture cannot be used; the message is the reason that goes into its row."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM was heeded where nothing is half done."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number  # the shell's convention

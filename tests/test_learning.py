@@ -1,12 +1,10 @@
 import _thread
 import csv
-import dataclasses
 import json
 import logging
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,11 +25,14 @@ from animl_pipeline.errors import (
     TrainingDiverged,
 )
 from animl_pipeline.learning.augmentation import augmentation
-from animl_pipeline.learning.data import LOST, READ, REPLACED, Crops, label_weights, loader, sampler
-from animl_pipeline.learning.optimisation import optimisation
+from animl_pipeline.learning.data import LOST, READ, REPLACED, Crops, loader
+from animl_pipeline.learning.optimisation import make_optimizer
+from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
 from animl_pipeline.learning.state import Learner, Progress, load_state, save_state
+from animl_pipeline.recipe import Optimizer, SelectBy
 from animl_pipeline.stages import Counts
 from animl_pipeline.stages.train import Options
+from animl_pipeline.stopping import Stop
 
 SIDE = 64
 LABELS = ["bird", "fox"]
@@ -80,23 +81,25 @@ TRAIN, VAL = [0, 1, 2, 3, 6, 7, 8], [4, 5, 9, 10]
 
 
 def make_learner(
-    folder: Path, *, lr: float = 1e-3, val: bool = True, batch_size: int = 3, seed: int = 0
-) -> Learner:
+    folder: Path, *, lr: float = 1e-3, val: bool = True, batch_size: int = 3, seed: int = 0,
+    numbers: list[int] = TRAIN, splits_batches: bool = False,
+) -> Learner:  # fmt: skip
     torch.manual_seed(seed)
     fabric = devices.make_fabric("cpu", "32-true")
     network = classifier.build("efficientnet-b0", 2)
-    optimizer, scheduler = optimisation(network, lr=lr, weight_decay=1e-6, lr_decay=0.9)
+    optimizer = make_optimizer(Optimizer.RMSPROP, network, lr=lr, weight_decay=1e-6)
     network, optimizer = fabric.setup(network, optimizer)
-    generator = torch.Generator()
-    train = crops_of(folder, TRAIN, augmented=True, replace=True)
-    order = sampler(train, label_weighted=True, generator=generator)
+    train = crops_of(folder, numbers, augmented=True, replace=True)
+    draws = Draws(len(train), crop_weights(np.array(train.truth)), batch_size=batch_size, seed=1)
     return Learner(
-        fabric, network, optimizer, scheduler,
-        train=loader(
-            train, batch_size=batch_size, workers=0, generator=generator, order=order
-        ),
+        fabric, network, optimizer,
+        rate=lambda step: lr * 0.9 ** (step // draws.steps),
+        labels=LABELS,
+        draws=draws,
+        train=loader(Drawn(train, None), batches=draws, workers=0),
         val=loader(crops_of(folder, VAL), batch_size=3, workers=0) if val else None,
-        generator=generator,
+        label_smoothing=0.0,
+        splits_batches=splits_batches,
     )  # fmt: skip
 
 
@@ -111,8 +114,15 @@ def fit(
     *,
     epochs: int = 3,
     patience: int = 0,
+    select_by: SelectBy = SelectBy.MACRO_AP,
+    stop: Stop | None = None,
+    save: Callable[[Progress], None] = nothing,
+    save_every_s: float = 999,
 ) -> Progress:
-    learning.fit(learner, state, epochs=epochs, patience=patience, seed=1, on_epoch=on_epoch)
+    learning.fit(
+        learner, state, epochs=epochs, patience=patience, select_by=select_by,
+        stop=stop or Stop(), save_every_s=save_every_s, save=save, on_epoch=on_epoch,
+    )  # fmt: skip
     return state
 
 
@@ -122,50 +132,6 @@ def rows_of(state: Progress) -> list[str]:
 
 def same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-# What decides which crops are seen
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
-def test_the_weights_of_every_label_sum_to_the_same(truth: list[int]) -> None:
-    labels = np.array(truth)
-    weights = label_weights(labels)
-    present = set(truth)
-    assert weights.sum() == pytest.approx(len(truth))
-    for label in present:
-        assert weights[labels == label].sum() == pytest.approx(len(truth) / len(present))
-        assert len(set(weights[labels == label])) == 1
-
-
-def drawn(truth: list[int], *, label_weighted: bool, seed: int = 0) -> list[int]:
-    data = Crops(Path(), [""] * len(truth), truth, lambda image: image)
-    generator = torch.Generator().manual_seed(seed)
-    return list(sampler(data, label_weighted=label_weighted, generator=generator))
-
-
-def test_each_label_is_drawn_about_equally_often() -> None:
-    truth = [0] * 5400 + [1] * 540 + [2] * 60
-    counts = Counter(truth[index] for index in drawn(truth, label_weighted=True))
-    assert sum(counts.values()) == 6000
-    assert all(abs(counts[label] - 2000) < 200 for label in range(3))
-
-
-def test_without_label_weights_each_crop_is_drawn_once() -> None:
-    truth = [0] * 50 + [1] * 5
-    order = drawn(truth, label_weighted=False)
-    assert sorted(order) == list(range(55))
-    assert order != sorted(order)
-
-
-@pytest.mark.parametrize("label_weighted", [True, False])
-def test_the_same_seed_draws_the_same_crops(label_weighted: bool) -> None:
-    one, again, other = (
-        drawn([0, 0, 0, 1] * 20, label_weighted=label_weighted, seed=seed) for seed in (1, 1, 2)
-    )
-    assert one == again
-    assert one != other
 
 
 # Crops
@@ -203,26 +169,19 @@ def test_a_crop_is_never_replaced_where_it_is_judged(damaged: Path) -> None:
 
 
 def test_training_on_a_label_without_a_readable_crop_is_refused(damaged: Path) -> None:
-    learner = make_learner(damaged)
-    lost = crops_of(damaged, [0, 7], replace=True)
-    batches = loader(lost, batch_size=2, workers=1)
-    with pytest.raises(InputInvalid, match="pipeline crop") as caught:
-        learning.train_epoch(dataclasses.replace(learner, train=batches), title="epoch 1")
-    assert "Traceback" not in str(caught.value)
+    with pytest.raises(InputInvalid, match="pipeline crop"):
+        fit(make_learner(damaged, numbers=[0, 7]), Progress())
 
 
 def test_replaced_crops_are_counted_and_said(
     damaged: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     learner = make_learner(damaged)
-    torch.manual_seed(0)
-    learner.generator.manual_seed(0)
-    _, seen = learning.train_epoch(learner, title="epoch 1")
-    learner.generator.manual_seed(0)
-    bad = sum(int((read != READ).sum()) for _, _, read in learner.train)
+    fit(learner, Progress(), epochs=1)
+    learner.draws.step = 0
+    bad = sum(int((read != READ).sum()) for _, _, read, _ in learner.train)
     assert bad > 0
-    assert f"epoch 1: {bad} crops could not be read" in caplog.text
-    assert seen == len(TRAIN)
+    assert f"epoch 1/1: {bad} crops could not be read" in caplog.text
 
 
 def predict(data: Crops, workers: int = 0) -> classifier.Predictions:
@@ -320,7 +279,7 @@ def test_without_val_the_last_epoch_is_the_best(pictures: Path) -> None:
     state = fit(
         make_learner(pictures, val=False),
         Progress(),
-        lambda _, predicted, is_best: seen.append((predicted, is_best)),
+        lambda _, predicted, __, is_best: seen.append((predicted, is_best)),
         epochs=2,
         patience=1,
     )
@@ -349,7 +308,7 @@ def test_a_run_ends_by_its_epochs_or_by_patience(
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_a_loss_that_is_no_number_ends_training_and_says_what_helps(pictures: Path) -> None:
-    with pytest.raises(TrainingDiverged, match="--lr"):
+    with pytest.raises(TrainingDiverged, match="step"):
         fit(make_learner(pictures, lr=1e30), Progress())
 
 
@@ -367,7 +326,7 @@ def test_a_network_that_went_to_pieces_in_the_last_step_is_not_the_best(pictures
 
 def test_a_score_without_crops_has_no_value() -> None:
     nobody = classifier.Predictions(np.empty((0, 2)), np.empty(0, dtype=int), np.zeros(3, bool))
-    assert all(math.isnan(figure) for figure in learning.score(nobody))
+    assert learning.score(nobody, LABELS) == {}
 
 
 # The state
@@ -505,7 +464,8 @@ def as_array(values: list[int]) -> NDArray[np.int64]:
 def test_the_score_on_val_is_macro_average_precision_over_the_labels_there() -> None:
     soft = np.array([[0.9, 0.05, 0.05], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
     found = classifier.Predictions(soft, as_array([0, 1, 1]), np.ones(3, dtype=bool))
-    loss, balanced, precision = learning.score(found)
-    assert loss == pytest.approx(-np.log([0.9, 0.7, 0.3]).mean())
-    assert balanced == pytest.approx((1 + 0.5) / 2)
-    assert precision == pytest.approx(1.0)
+    figures = learning.score(found, ["bird", "fox", "lizard"])
+    assert figures["log_loss"] == pytest.approx(-np.log([0.9, 0.7, 0.3]).mean())
+    assert figures["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
+    assert figures["macro_average_precision"] == pytest.approx(1.0)
+    assert figures["recall/fox"] == 0.5

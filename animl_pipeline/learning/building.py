@@ -2,21 +2,24 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import nn
 
-from animl_pipeline import classifier
+from animl_pipeline import artifacts, classifier, processes, recipe
+from animl_pipeline.errors import InputInvalid
+from animl_pipeline.learning import together
 from animl_pipeline.learning.augmentation import augmentation
-from animl_pipeline.learning.data import Crops, loader, sampler
-from animl_pipeline.learning.optimisation import optimisation
+from animl_pipeline.learning.data import Crops, loader
+from animl_pipeline.learning.optimisation import make_optimizer
+from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
 from animl_pipeline.learning.state import Learner
-
-LR_DECAY = 0.97 ** (1 / 2.4)  # per epoch; EfficientNet's published 0.97 every 2.4 epochs
 
 
 def build_learner(
@@ -26,29 +29,50 @@ def build_learner(
     card: classifier.Card,
     *,
     crops_dir: Path,
+    weights: NDArray[np.float64] | None,
+    loss_weighted: bool,
+    label_smoothing: float,
     batch_size: int,
+    splits_batches: bool,
     readers: int | None,
-    label_weighted: bool,
+    seed: int,
+    optimizer: recipe.Optimizer,
     lr: float,
     weight_decay: float,
+    schedule: recipe.Schedule,
+    warmup_epochs: float,
+    epochs: int,
 ) -> Learner:
-    """Return a network with its data; `readers` are processes that read crops, None: the cores."""
+    """Return a network with its data and all that changes it.
+
+    `weights` (n,) of the crops of train decide how often each is drawn or, if `loss_weighted`, how
+    much it counts in the loss. `readers` are the processes that read crops; None: the cores.
+    """
     readers = readers if readers is not None else min(8, os.cpu_count() or 1)
-    generator = torch.Generator()
     train = crops_of(dataset, "train", card, crops_dir, augmentation(card.image_size), replace=True)
     val = crops_of(dataset, "val", card, crops_dir, classifier.transform(card), replace=False)
-    order = sampler(train, label_weighted=label_weighted, generator=generator)
-    optimizer, scheduler = optimisation(
-        network, lr=lr, weight_decay=weight_decay, lr_decay=LR_DECAY
+    draws = Draws(
+        len(train), None if loss_weighted else weights, batch_size=batch_size, seed=seed,
+        rank=processes.rank(), ranks=processes.count(),
+    )  # fmt: skip
+    drawn = Drawn(train, weights if loss_weighted else None)
+    network = together.share_batch_norm(network, fabric.device)
+    network, stepper = fabric.setup(
+        network, make_optimizer(optimizer, network, lr=lr, weight_decay=weight_decay)
     )
-    network, optimizer = fabric.setup(network, optimizer)
+    own = together.share(len(val))
     return Learner(
-        fabric, network, optimizer, scheduler,
-        train=loader(
-            train, batch_size=batch_size, workers=readers, generator=generator, order=order
+        fabric, network, stepper,
+        rate=partial(
+            recipe.rate, lr, schedule, steps=draws.steps, epochs=epochs,
+            warmup_epochs=warmup_epochs,
         ),
-        val=loader(val, batch_size=batch_size, workers=readers) if val else None,
-        generator=generator,
+        labels=card.labels,
+        draws=draws,
+        train=loader(drawn, batches=draws, workers=readers),
+        val=loader(val, batch_size=batch_size, workers=readers, order=own) if val else None,
+        label_smoothing=label_smoothing,
+        splits_batches=splits_batches,
     )  # fmt: skip
 
 
@@ -66,3 +90,23 @@ def crops_of(
     rows = dataset[dataset["split"] == split]
     truth = [number[label] for label in rows["label"]]
     return Crops(crops_dir, list(rows["crop"]), truth, transform, replace=replace)
+
+
+def train_weights(
+    dataset: pd.DataFrame, labels: list[str], *, by_confidence: bool, beta: float
+) -> NDArray[np.float64]:
+    """Return the weight of each crop of train (n,): see `crop_weights`.
+
+    Raises:
+        InputInvalid: a label has no crop with a confidence, by which they are to be weighted.
+    """
+    rows = dataset[dataset["split"] == "train"]
+    confidence = rows[artifacts.CONFIDENCE]
+    if by_confidence and not (sure := confidence.groupby(rows["label"]).sum() > 0).all():
+        raise InputInvalid(
+            f"No crop of {sure.idxmin()!r} in train has a confidence above 0, so that "
+            "--confidence-weighted cannot choose among them: leave it out."
+        )
+    truth = np.array([labels.index(label) for label in rows["label"]])
+    given = confidence.to_numpy(np.float64) if by_confidence else None
+    return crop_weights(truth, given, beta=beta)

@@ -12,6 +12,7 @@ Writes  runs/<name>/model.safetensors   the weights of the best epoch
 
 import hashlib
 import json
+import logging
 import platform
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,21 +20,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animl_pipeline import artifacts, cutting, files
-from animl_pipeline.errors import InputInvalid, OptionError
+from animl_pipeline import artifacts, cutting, files, processes, stopping
+from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
+from animl_pipeline.recipe import Optimizer, Schedule, SelectBy
 from animl_pipeline.stages import Counts, option, record_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from lightning_fabric import Fabric
     from torch import nn
 
     from animl_pipeline.classifier import Card
-    from animl_pipeline.learning.state import Progress
+    from animl_pipeline.learning.state import Learner, Progress
 
 LATEST = "latest"  # the name in the runs folder that points at the newest run
-NOT_OF_THE_RUN = {  # options that do not change what is learned
+BATCH_SIZE_AUTO = 80  # the published one
+NOT_OF_THE_RUN = {  # options that do not change what is learned, but perhaps for how long
     "dataset_dir", "crops_dir", "logdir", "run_name", "num_workers", "log_extreme_examples",
-    "resume",
+    "resume", "save_minutes", "epochs", "patience",
 }  # fmt: skip
 PACKAGES = ("animl-pipeline", "torch", "torchvision", "efficientnet-pytorch", "pillow")
 
@@ -54,9 +58,27 @@ class Options:
         None, help="Start from this file instead: model.safetensors, or a .pt of tensors."
     )
     label_weighted: bool = option(True, help="Show each label equally often.")
+    loss_weighted: bool = option(
+        False, help="Weight the labels in the loss instead, and show each crop once per epoch."
+    )
+    confidence_weighted: bool = option(
+        False, help="Within a label, weight crops by the detector's confidence."
+    )
+    effective_number: float = option(
+        1.0, min=0.0, max=1.0, help="Beta of the effective number of crops by which labels are "
+        "weighted (Cui et al. 2019), such as 0.999; 1: by their number.",
+    )  # fmt: skip
+    label_smoothing: float = option(0.0, min=0.0, max=0.9, help="As in cross_entropy.")
     epochs: int = option(50, min=1, help="At most so many.")
-    batch_size: int = option(80, min=1, help="Crops per step; lower it if memory runs out.")
+    batch_size: int | str = option(
+        80, min=1, help="Crops per step, of all processes; auto: 80, in pieces that fit in memory."
+    )
+    optimizer: Optimizer = option(Optimizer.RMSPROP, help="What makes the steps.")
     lr: float = option(3e-5, min=0.0, help="Learning rate; from scratch about 1e-3.")
+    lr_schedule: Schedule = option(
+        Schedule.STEP, help="step: 0.97 per 2.4 epochs; cosine: to 0 at the end of --epochs."
+    )
+    warmup_epochs: float = option(0.0, min=0.0, help="Epochs in which the rate rises to its full.")
     weight_decay: float = option(1e-6, min=0.0, help="Weight decay.")
     num_workers: int | None = option(None, min=0, help="Processes that read crops; default: cores.")
     image_size: int | None = option(
@@ -65,11 +87,26 @@ class Options:
     log_extreme_examples: int = option(
         3, min=0, help="Most confident hits and misses per label shown in TensorBoard."
     )
+    select_by: SelectBy = option(SelectBy.MACRO_AP, help="The figure on val of the best epoch.")
     patience: int = option(8, min=0, help="Stop after so many epochs without a better; 0: never.")
     precision: str = option("auto", help="auto, 32-true, bf16-mixed or 16-mixed.")
     device: str = option("auto", help="auto, cpu, cuda or mps.")
     seed: int = option(0, min=0, max=2**31 - 1, help="Same seed, same run (on the CPU).")
+    save_minutes: float = option(
+        10.0, min=0.0, help="Save last.pt so often within an epoch, too; 0: after every step."
+    )
     resume: bool = option(True, help="Go on with this run where it stopped; else start it over.")
+
+    @property
+    def crops_per_step(self) -> int:
+        """Return the batch size as a number."""
+        if isinstance(self.batch_size, int):
+            return self.batch_size
+        if self.batch_size != "auto":
+            raise OptionError(f"--batch-size {self.batch_size!r} is no number, nor auto.")
+        if processes.count() > 1:
+            raise OptionError("--batch-size auto is for one process: give a number.")
+        return BATCH_SIZE_AUTO
 
     @property
     def folder(self) -> Path:
@@ -98,17 +135,17 @@ class Options:
         decides = {k: v for k, v in record_of(self).items() if k not in NOT_OF_THE_RUN}
         decides.pop("weights")  # by content: it is in the data's fingerprint
         decides["data"] = self.data_fingerprint
+        if self.lr_schedule is Schedule.COSINE:
+            decides["epochs"] = self.epochs  # it ends where they do
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def run(options: Options) -> Counts:
     """Train, or go on training, until the epochs are done or nothing gets better."""
     import torch
-    from torch.utils.tensorboard import SummaryWriter
 
     from animl_pipeline import classifier, devices, learning
-    from animl_pipeline.learning.building import build_learner
-    from animl_pipeline.learning.keeping import keeper
+    from animl_pipeline.learning.keeping import STATE, Keeper
     from animl_pipeline.learning.state import Progress, load_state
 
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
@@ -118,36 +155,65 @@ def run(options: Options) -> Counts:
     torch.manual_seed(options.seed)
     network = classifier.build(options.model_name, len(labels))
     card = _card(options, labels)
-    last = options.folder / "last.pt"
+    last = options.folder / STATE
     resumes = options.resume and last.exists()
     if not resumes:
         _start(network, options)
-    learner = build_learner(
-        fabric, network, dataset, card, crops_dir=options.crops_dir,
-        batch_size=options.batch_size, readers=options.num_workers,
-        label_weighted=options.label_weighted, lr=options.lr, weight_decay=options.weight_decay,
-    )  # fmt: skip
-    state = Progress()
-    if not resumes:
+    learner = _learner(fabric, network, dataset, card, options)
+    state = load_state(last, learner, identity=options.identity) if resumes else Progress()
+    fabric.barrier()
+    if not resumes and fabric.is_global_zero:
         last.unlink(missing_ok=True)
-    else:
-        state = load_state(last, learner, identity=options.identity)
-    with SummaryWriter(options.folder, purge_step=state.next_epoch) as writer:
-        keep = keeper(
-            options.folder, learner, card, writer, identity=options.identity,
-            extremes_per_label=options.log_extreme_examples,
+    if not state.ended(epochs=options.epochs, patience=options.patience):
+        keeper = Keeper(
+            options.folder, learner, card, identity=options.identity, epochs=options.epochs,
+            extremes_per_label=options.log_extreme_examples, first_epoch=state.next_epoch,
         )  # fmt: skip
-        try:
-            learning.fit(
-                learner, state, epochs=options.epochs, patience=options.patience,
-                seed=options.seed, on_epoch=keep,
-            )  # fmt: skip
-        except torch.OutOfMemoryError as error:
-            raise OptionError(
-                f"Out of memory: --batch-size {options.batch_size} is too much, try half."
-            ) from error
-    files.point_at(options.logdir / LATEST, options.folder)
+        with keeper, stopping.noted() as stop:
+            try:
+                learning.fit(
+                    learner, state, epochs=options.epochs, patience=options.patience,
+                    select_by=options.select_by, stop=stop, save_every_s=60 * options.save_minutes,
+                    save=keeper.save, on_epoch=keeper.keep,
+                )  # fmt: skip
+            except TrainingDiverged as error:
+                raise TrainingDiverged(f"{error} {_remedy(state, options)}") from error
+    if fabric.is_global_zero:
+        files.point_at(options.logdir / LATEST, options.folder)
     return _counted(state, dataset, options)
+
+
+def _remedy(state: "Progress", options: Options) -> str:
+    """Return how to go on after the loss was no number."""
+    best = options.folder / "model.safetensors"
+    kept = f"Epoch {state.best_epoch + 1}, the best, is kept: `--weights {best}` starts from it. "
+    return (
+        f"{kept if state.history else ''}Lower --lr (now {options.lr:g}), add --warmup-epochs 1, "
+        "or use --precision 32-true."
+    )
+
+
+def _learner(
+    fabric: "Fabric", network: "nn.Module", dataset: "pd.DataFrame", card: "Card", options: Options
+) -> "Learner":
+    from animl_pipeline.learning.building import build_learner, train_weights
+
+    if options.confidence_weighted and not (options.label_weighted or options.loss_weighted):
+        raise OptionError("--confidence-weighted needs --label-weighted or --loss-weighted.")
+    weights = None
+    if options.label_weighted or options.loss_weighted:
+        weights = train_weights(
+            dataset, card.labels, by_confidence=options.confidence_weighted,
+            beta=options.effective_number,
+        )  # fmt: skip
+    return build_learner(
+        fabric, network, dataset, card, crops_dir=options.crops_dir, weights=weights,
+        loss_weighted=options.loss_weighted, label_smoothing=options.label_smoothing,
+        batch_size=options.crops_per_step, splits_batches=options.batch_size == "auto",
+        readers=options.num_workers, seed=options.seed, optimizer=options.optimizer,
+        lr=options.lr, weight_decay=options.weight_decay, schedule=options.lr_schedule,
+        warmup_epochs=options.warmup_epochs, epochs=options.epochs,
+    )  # fmt: skip
 
 
 def _check(dataset: "pd.DataFrame", labels: list[str], options: Options) -> None:
@@ -189,7 +255,6 @@ def _card(options: Options, labels: list[str]) -> "Card":
 def _start(network: "nn.Module", options: Options) -> None:
     """Give the network the weights it starts from."""
     from animl_pipeline import classifier
-    from animl_pipeline.learning import logger
 
     if options.weights:
         source, weights = str(options.weights), classifier.read_weights(options.weights)
@@ -200,7 +265,9 @@ def _start(network: "nn.Module", options: Options) -> None:
         return
     fresh = classifier.start_from(network, weights, source)
     if fresh:
-        logger.warning("%s: started fresh, since they do not fit: %s", source, ", ".join(fresh))
+        logging.getLogger(__name__).warning(
+            "%s: started fresh, since they do not fit: %s", source, ", ".join(fresh)
+        )
 
 
 def _counted(state: "Progress", dataset: "pd.DataFrame", options: Options) -> Counts:
