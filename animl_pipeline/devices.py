@@ -1,16 +1,24 @@
 """Where to compute, and in what precision."""
 
+import inspect
 import logging
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from animl_pipeline import processes
 from animl_pipeline.errors import OptionError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+# Batch norms see the crops of all processes, so their statistics need no sending; and what is sent
+# in every pass would keep a process waiting that has a batch more of val than the others.
+SYNC_BUFFERS = "broadcast_buffers"  # its name until PyTorch 2.14
+if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters:
+    SYNC_BUFFERS = "forward_sync_buffers"
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -38,8 +46,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
             accelerator=device,
             devices=processes.count_here(),
             num_nodes=processes.count() // processes.count_here(),
-            # Batch norms see all crops in every process, so their statistics need no sending.
-            strategy=DDPStrategy(broadcast_buffers=False),
+            strategy=DDPStrategy(**{SYNC_BUFFERS: False}),
             precision=precision,  # type: ignore[arg-type]
         )
         fabric.launch()
