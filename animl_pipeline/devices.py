@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,9 +17,9 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 # Batch norms see the crops of all processes, so their statistics need no sending; and what is sent
 # in every pass would keep a process waiting that has a batch more of val than the others.
-SYNC_BUFFERS = "broadcast_buffers"  # its name until PyTorch 2.14
-if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters:
-    SYNC_BUFFERS = "forward_sync_buffers"
+_NAMES = ("forward_sync_buffers", "broadcast_buffers")  # the second before PyTorch 2.15
+_KNOWN = inspect.signature(DistributedDataParallel).parameters
+SYNC: dict[str, Any] = {next(name for name in _NAMES if name in _KNOWN): False}
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -46,7 +47,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
             accelerator=device,
             devices=processes.count_here(),
             num_nodes=processes.count() // processes.count_here(),
-            strategy=DDPStrategy(**{SYNC_BUFFERS: False}),
+            strategy=DDPStrategy(**SYNC),
             precision=precision,  # type: ignore[arg-type]
         )
         fabric.launch()
