@@ -16,8 +16,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from animl_pipeline import project, stages
-from animl_pipeline.errors import PipelineError
+from animl_pipeline import processes, project, stages
+from animl_pipeline.errors import PipelineError, Stopped
 
 SPINS = "10000"
 EXIT_TOO_MANY_FAILED = 3
@@ -40,7 +40,7 @@ before wrote it, so only the first needs an argument:
 
 Run a command again and it does only what is missing. Exit codes: 0 done; 1 cannot go on, the
 message says what to do; 2 wrong usage; 3 finished, but more items failed than --tolerate
-allows.""",
+allows; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.""",
 )
 
 
@@ -50,7 +50,8 @@ def main() -> None:
     # computer busy with other work (README, Measured): spin briefly, then sleep. To be set before
     # torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    level = logging.ERROR if processes.rank() else logging.WARNING  # the first one says it for all
+    logging.basicConfig(level=level, format="%(message)s")
     for name in ("botocore", "urllib3"):  # they tell of what we tell, with tracebacks
         logging.getLogger(name).setLevel(logging.CRITICAL)
     app()
@@ -66,7 +67,8 @@ def told() -> Iterator[None]:
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         typer.echo("Stopped. Run the same command again: it goes on where it stopped.", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from error
+        code = error.exit_code if isinstance(error, Stopped) else EXIT_INTERRUPTED
+        raise typer.Exit(code) from error
     except OSError as error:  # the disk is full, a folder is not ours to write to
         if error.errno is None:
             raise
@@ -78,6 +80,8 @@ def perform(name: str, options: Any) -> None:
     """Perform a stage, print its counts, and end with 3 if too many items failed."""
     with told():
         counts = stages.perform(name, options)
+    if processes.rank():
+        return
     typer.echo(f"{name}: {counts.summary}")
     if counts.problem:
         typer.echo(f"Error: {counts.problem}.", err=True)
@@ -106,10 +110,19 @@ def command_for(name: str) -> Callable[..., None]:
     return command
 
 
+def number_or_word(text: str) -> int | str:
+    """Return a number where the text is one."""
+    return int(text) if str(text).isdecimal() else text
+
+
 def parameter_for(field: "dataclasses.Field[Any]", options_type: type[Any]) -> inspect.Parameter:
     """Return one option of a command, with its help, its limits and its default."""
     kind = get_type_hints(options_type)[field.name]
-    limits = {key: field.metadata[key] for key in ("min", "max") if field.metadata[key] is not None}
+    limits: dict[str, Any] = {
+        key: field.metadata[key] for key in ("min", "max") if field.metadata[key] is not None
+    }
+    if kind == int | str:  # Typer knows no unions; `stages.perform` holds numbers to their limits
+        kind, limits = int, {"parser": number_or_word, "metavar": "INTEGER|WORD"}
     # A switch that is off has one name: `--dry-run`, without a `--no-dry-run` to read past.
     names = [f"--{field.name.replace('_', '-')}"] if field.default is False else []
     setting = typer.Option(*names, help=field.metadata["help"], **limits)

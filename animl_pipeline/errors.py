@@ -7,9 +7,14 @@ PipelineError
 ├── StorageRefused (ConnectionError)    the bucket as a whole cannot be read
 ├── WeightsMissing (FileNotFoundError)  pretrained weights that cannot be had here
 ├── TrainingDiverged (ArithmeticError)  the loss is not a number any more
+├── ReaderLost     (ChildProcessError)  a process that reads crops was ended from outside
 ├── ObjectUnavailable (OSError)         one object of the bucket; always becomes a row
 └── ImageUnusable  (OSError)            one picture; always becomes a row, never ends a command
+
+Stopped            (KeyboardInterrupt)  Ctrl-C or SIGTERM, heeded after all was saved
 """
+
+import signal
 
 
 class PipelineError(Exception):
@@ -44,6 +49,10 @@ class TrainingDiverged(PipelineError, ArithmeticError):
     """The loss is not a number any more; the last good state is kept."""
 
 
+class ReaderLost(PipelineError, ChildProcessError):
+    """A process that reads crops was ended from outside."""
+
+
 class ObjectUnavailable(PipelineError, OSError):
     """One object of the bucket cannot be had; `state` is the ledger's word for why."""
 
@@ -54,3 +63,11 @@ class ObjectUnavailable(PipelineError, OSError):
 
 class ImageUnusable(PipelineError, OSError):
     """One picture cannot be used; the message is the reason that goes into its row."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM was heeded where nothing is half done."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number  # the shell's convention

@@ -11,6 +11,8 @@ from typing import Never, TypeVar
 
 from tqdm import tqdm
 
+from animl_pipeline import processes
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 QUEUED_PER_WORKER = 16
@@ -109,10 +111,13 @@ class Room:
 def progress(
     total: int, *, title: str, unit: str, done: int = 0, unit_scale: bool = False
 ) -> "tqdm[Never]":
-    """Return a progress bar on stderr that is silent where there is no terminal to draw on."""
+    """Return a progress bar on stderr that is silent where there is no terminal to draw on.
+
+    Of several processes only the first one draws.
+    """
     return tqdm(
-        total=total, initial=done, desc=title, unit=unit, disable=None, dynamic_ncols=True,
-        leave=False, unit_scale=unit_scale,
+        total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True, leave=False,
+        disable=True if processes.rank() else None, unit_scale=unit_scale,
     )  # fmt: skip
 
 

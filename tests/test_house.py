@@ -20,23 +20,25 @@ README = ROOT / "README.md"
 
 # A module imports only from levels below its own. A new module goes as low as it can.
 LEVELS = (
-    {"", "errors"},
+    {"", "errors", "processes"},
     {"boxes", "devices", "files", "formats", "formats.csv_file", "formats.json_file",
-     "formats.sequences", "jpeg", "report.plots", "scored", "splitting", "splitting.balance",
-     "workers"},
+     "formats.sequences", "jpeg", "learning.memory", "learning.sampling", "plots", "recipe",
+     "scored", "splitting", "splitting.balance", "stopping", "workers"},
     {"artifacts", "calibration", "classifier", "evaluation.mapping",
      "formats.classification_ds", "formats.coco_box", "images", "intervals",
      "learning.optimisation", "report.curves", "splitting.likeness", "splitting.local_search",
      "splitting.relaxation", "splitting.taxonomy", "splitting.times", "storage"},
     {"evaluation.label_errors", "evaluation.operating", "extremes", "formats.coco",
      "formats.megadetector", "labels", "learning.augmentation", "learning.data",
-     "learning.state", "ledger", "metrics", "report.gradcam", "splitting.audit",
-     "splitting.partition", "storage.folder", "storage.quick", "storage.web"},
+     "learning.state", "learning.together", "ledger", "metrics", "report.gradcam",
+     "splitting.audit", "splitting.partition", "storage.folder", "storage.quick",
+     "storage.web"},
     {"evaluation.breakdown", "evaluation.comparison", "fetching", "formats.md_evaluator",
-     "learning", "report.gallery", "selection", "splitting.division", "splitting.labelling",
-     "splitting.locations", "splitting.page", "storage.s3"},
-    {"cutting", "evaluation.matching", "evaluation.prediction", "report", "splitting.fixed",
-     "splitting.outputs", "splitting.rarity", "splitting.summary"},
+     "learning.building", "learning.keeping", "learning.watch", "report.gallery", "selection",
+     "splitting.division", "splitting.labelling", "splitting.locations", "splitting.page",
+     "storage.s3"},
+    {"cutting", "evaluation.matching", "evaluation.prediction", "learning", "report",
+     "splitting.fixed", "splitting.outputs", "splitting.rarity", "splitting.summary"},
     {"evaluation"},
     {"evaluation.peers", "stages"},
     {*(f"stages.{name}" for name in stages.STAGES), "project"},
@@ -58,7 +60,7 @@ CONTRACT_FILES = (
 OTHERS = {
     "--logdir", "--upgrade", "--extra-index-url", "--index-url", "--constraint", "--editable",
     "--recursive", "--no-sign-request", "--help", "--version", "--rm", "--gpus", "--depth",
-    "--only",
+    "--only", "--nproc-per-node",
 }  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_the_card_says_how_the_crops_were_cut(here: Path) -> None:
 
 def test_last_pt_loads_without_running_code(trained: Path) -> None:
     state = torch.load(trained / RUN / "last.pt", weights_only=True)
-    assert {"network", "optimizer", "scheduler", "progress"} <= set(state)
+    assert {"network", "optimizer", "precision", "progress"} <= set(state)
     assert state["progress"]["next_epoch"] == 2
 
 

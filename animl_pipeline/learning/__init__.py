@@ -7,20 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from animl_pipeline import classifier, metrics
-from animl_pipeline.errors import InputInvalid, TrainingDiverged
-from animl_pipeline.learning.data import LOST, REPLACED
+from animl_pipeline.errors import Stopped, TrainingDiverged
+from animl_pipeline.learning import memory, together
+from animl_pipeline.learning.optimisation import set_rate
 from animl_pipeline.learning.state import Learner, Progress
+from animl_pipeline.learning.watch import Watch
+from animl_pipeline.recipe import SelectBy
 from animl_pipeline.scored import Scored
-from animl_pipeline.workers import progress
-
-REMEDY = (
-    "Lower --lr, or use --precision 32-true; the last good state is kept, --no-resume starts over."
-)
+from animl_pipeline.stopping import Stop
 
 logger = logging.getLogger(__name__)
+
+Figures = dict[str, float]  # by the names of metrics.figures
 
 
 def fit(
@@ -29,91 +30,130 @@ def fit(
     *,
     epochs: int,
     patience: int,
-    seed: int,
-    on_epoch: Callable[[Progress, classifier.Predictions | None, bool], None],
+    select_by: SelectBy,
+    stop: Stop,
+    save_every_s: float,
+    save: Callable[[Progress], None],
+    on_epoch: Callable[[Progress, classifier.Predictions | None, Figures, bool], None],
 ) -> None:
     """Train until the epochs are done or the score has stopped rising.
 
-    The score is macro average precision on val; without val the last epoch is the best. Chance is
-    seeded anew for every epoch, so that a run resumed after any epoch equals one undisturbed.
-    `on_epoch(state, predictions on val, is the best so far)` is called after each.
+    `save(state)` is called every so many seconds, between two steps, and where somebody asks to
+    `stop`; `on_epoch(state, predictions on val, their figures, is the best so far)` after each
+    epoch. All chance follows from the seed and the number of epoch, step and crop, so that a run
+    that goes on from any step equals one undisturbed. Without val the last epoch is the best.
     """
+    network, optimizer, draws = learner.network, learner.optimizer, learner.draws
     while not state.ended(epochs=epochs, patience=patience):
-        epoch, start = state.next_epoch, time.monotonic()
-        torch.manual_seed(seed * 1_000_003 + epoch)
-        learner.generator.manual_seed(seed * 1_000_003 + epoch)
-        lr = float(learner.scheduler.get_last_lr()[0])
-        train_loss, seen = train_epoch(learner, title=f"epoch {epoch + 1}/{epochs}")
-        train_seconds = time.monotonic() - start
-        learner.scheduler.step()
-        predicted = None
-        if learner.val is not None:
-            predicted = classifier.predict(learner.fabric, learner.network, learner.val, "val")
-        figures = score(predicted) if predicted else (math.nan, math.nan, math.nan)
-        state.history.append({
-            "epoch": epoch,
-            "lr": lr,
-            "train_loss": train_loss,
-            "val_loss": figures[0],
-            "val_balanced_accuracy": figures[1],
-            "val_macro_average_precision": figures[2],
-            "seconds": round(time.monotonic() - start, 3),
-            "images_per_second": round(seen / train_seconds, 2),
-        })  # fmt: skip
-        is_best = math.isnan(figures[2]) or figures[2] > state.best_score
-        if is_best:
-            state.best_epoch = epoch
-            state.best_score = -math.inf if math.isnan(figures[2]) else figures[2]
-        state.next_epoch = epoch + 1
-        on_epoch(state, predicted, is_best)
+        epoch = draws.epoch = state.next_epoch
+        draws.step = state.step
+        network.train()
+        learner.begin_epoch(epoch)
+        watch = Watch(
+            learner, state, title=f"epoch {epoch + 1}/{epochs}", stop=stop,
+            save=lambda: save(state), save_every_s=save_every_s,
+        )  # fmt: skip
+        with watch:
+            for pictures, truth, read, weights in learner.train:
+                torch.manual_seed(draws.step_seed(state.step))  # of dropout
+                set_rate(optimizer, learner.rate(epoch * draws.steps + state.step))
+                loss = compute_gradients(learner, state, pictures, truth, weights)
+                optimizer.step()
+                watch.stepped(loss, read)
+        try:
+            with stop.heeded_at_once():
+                predicted = predict_val(learner)
+        except Stopped:
+            save(state)
+            raise
+        figures = score(predicted, learner.labels) if predicted else {}
+        row = _row(learner, state, figures, seconds=time.monotonic() - watch.start)
+        is_best = state.finish_epoch(row, select_by.score(row[select_by.column]))
+        on_epoch(state, predicted, figures, is_best)
 
 
-def train_epoch(learner: Learner, *, title: str) -> tuple[float, int]:
-    """Return the mean loss over an epoch of training, and how many crops it saw.
+def compute_gradients(
+    learner: Learner, state: Progress, pictures: Tensor, truth: Tensor, weights: Tensor
+) -> Tensor:
+    """Leave the gradients of a batch in the network; return its loss, summed over its crops.
+
+    Where memory runs out the batch is taken in twice as many pieces, then and from then on. The
+    step is that of the whole batch; only batch norm sees a piece at a time.
 
     Raises:
-        TrainingDiverged: the loss is not a number.
+        OptionError: there is not enough memory.
     """
-    learner.network.train()
-    total, seen, replaced = 0.0, 0, 0
-    with progress(len(learner.train.sampler), title=title, unit="crop") as bar:  # type: ignore[arg-type]
-        for batch in learner.train:
-            pictures, truth, read = learner.fabric.to_device(batch)
-            if (read == LOST).any():
-                raise InputInvalid(
-                    "Of one label no crop can be read any more: run `pipeline crop` again."
-                )
-            learner.optimizer.zero_grad()
-            logits = learner.network(pictures.contiguous(memory_format=torch.channels_last))
-            loss = nn.functional.cross_entropy(logits, truth)
-            learner.fabric.backward(loss)
-            learner.optimizer.step()
-            if not math.isfinite(value := loss.item()):
-                raise TrainingDiverged(f"{title}: the loss is {value}. {REMEDY}")
-            total += value * len(truth)
-            seen += len(truth)
-            replaced += int((read == REPLACED).sum())
-            bar.set_postfix_str(f"loss {total / seen:.3f}", refresh=False)
-            bar.update(len(truth))
-    if replaced:
-        logger.warning("%s: %d crops could not be read; others took their place", title, replaced)
-    return total / seen, seen
+    while True:
+        learner.optimizer.zero_grad()
+        try:
+            return _in_pieces(learner, state, pictures, truth, weights)
+        except RuntimeError as error:
+            if not memory.is_out(error):
+                raise
+            memory.refuse_to_go_on(len(truth), state.pieces, splits=learner.splits_batches)
+        state.pieces *= 2
 
 
-def score(predicted: classifier.Predictions) -> tuple[float, float, float]:
-    """Return loss, balanced accuracy and macro average precision on val.
+def _in_pieces(
+    learner: Learner, state: Progress, pictures: Tensor, truth: Tensor, weights: Tensor
+) -> Tensor:
+    fabric, draws = learner.fabric, learner.draws
+    size = draws.start_of(state.step + 1) - draws.start_of(state.step)  # in all processes
+    total = torch.zeros((), device=fabric.device)
+    batch = (part.chunk(state.pieces) for part in (pictures, truth, weights))
+    for piece in zip(*batch, strict=True):
+        seen, wanted, weight = fabric.to_device(piece)
+        logits = learner.network(seen.contiguous(memory_format=torch.channels_last))
+        losses = nn.functional.cross_entropy(
+            logits, wanted, reduction="none", label_smoothing=learner.label_smoothing
+        )
+        loss = (losses * weight).sum()
+        fabric.backward(loss * (fabric.world_size / size))  # gradients of processes are averaged
+        total += loss.detach()
+    return total
+
+
+def predict_val(learner: Learner) -> classifier.Predictions | None:
+    """Return the network's predictions on val, made by all processes; None where there is none."""
+    if learner.val is None:
+        return None
+    own = None
+    if len(learner.val):
+        own = classifier.predict(learner.fabric, learner.network, learner.val, "val")
+    found = together.gathered(own, len(learner.val.dataset))  # type: ignore[arg-type]
+    if not found.readable.all():
+        logger.warning("val: %d crops could not be read: left out", (~found.readable).sum())
+    return found
+
+
+def score(predicted: classifier.Predictions, labels: list[str]) -> Figures:
+    """Return the figures on val; none where no crop of it could be read.
 
     Raises:
         TrainingDiverged: the network gives no numbers any more.
     """
     probabilities, truth = predicted.probabilities, predicted.truth
     if not np.isfinite(probabilities).all():
-        raise TrainingDiverged(f"The network gives no numbers any more. {REMEDY}")
+        raise TrainingDiverged("The network gives no numbers any more.")
     if not len(truth):
-        return math.nan, math.nan, math.nan
-    labels = [str(number) for number in range(probabilities.shape[1])]
+        return {}
     scored = Scored(labels, probabilities, truth, [("", "")] * len(truth))
     found = metrics.figures(scored, np.ones((1, 1)))
-    names = ("log_loss", "balanced_accuracy", "macro_average_precision")
-    loss, accuracy, average_precision = (float(found[name][0]) for name in names)
-    return loss, accuracy, average_precision
+    return {name: float(values[0]) for name, values in found.items()}
+
+
+def _row(
+    learner: Learner, state: Progress, figures: Figures, *, seconds: float
+) -> dict[str, float]:
+    """Return the epoch's row of history.csv."""
+    draws = learner.draws
+    return {
+        "epoch": state.next_epoch,
+        "lr": learner.rate(state.next_epoch * draws.steps),
+        "train_loss": state.loss / draws.n,
+        "val_loss": figures.get("log_loss", math.nan),
+        "val_balanced_accuracy": figures.get("balanced_accuracy", math.nan),
+        "val_macro_average_precision": figures.get("macro_average_precision", math.nan),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(draws.n / state.seconds, 2),
+    }

@@ -1,17 +1,15 @@
-"""The crops of a split as a data set, label weighting, and the batches of an epoch."""
+"""The crops of a split as a data set, and in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset
 
-from animl_pipeline import images
+from animl_pipeline import images, stopping
 from animl_pipeline.errors import ImageUnusable
 
 READ, REPLACED, LOST = 0, 1, 2
@@ -57,42 +55,26 @@ class Crops(Dataset[tuple[Tensor, int, int]]):
                 yield other
 
 
-def label_weights(truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return a weight for each crop: n / (c * n_label), for n crops of c labels.
-
-    The weights of every label sum to n / c, all of them to n: each label is seen equally often.
-    The formula of MegaDetector's classification trainer.
-
-    >>> label_weights(np.array([0, 0, 0, 1]))
-    array([0.66666667, 0.66666667, 0.66666667, 2.        ])
-    """
-    counts = np.bincount(truth)
-    return np.asarray(len(truth) / (np.count_nonzero(counts) * counts[truth]))
-
-
-def sampler(data: Crops, *, label_weighted: bool, generator: torch.Generator) -> Sampler[int]:
-    """Return the order of a training epoch: each label equally often, or each crop once."""
-    if not label_weighted:
-        return RandomSampler(data, generator=generator)
-    weights = label_weights(np.array(data.truth))
-    return WeightedRandomSampler(weights.tolist(), len(data), generator=generator)
-
-
 def loader(
-    data: Crops,
+    data: Dataset[Any],
     *,
-    batch_size: int,
     workers: int,
-    generator: torch.Generator | None = None,
-    order: Sampler[int] | None = None,
+    batch_size: int = 1,
+    order: Iterable[int] | None = None,
+    batches: Iterable[list[Any]] | None = None,
 ) -> "DataLoader[Any]":
-    """Return batches of (pictures, truth, what was read), in the given order or the data's own."""
+    """Return batches of (pictures, truth, what was read, ...).
+
+    They are the given `batches`, or of `batch_size` in the given `order`, or in the data's own.
+    """
+    how: dict[str, Any] = (
+        {"batch_sampler": batches} if batches else {"batch_size": batch_size, "sampler": order}
+    )
     return DataLoader(
         data,
-        batch_size=batch_size,
-        sampler=order,
+        **how,
         num_workers=workers,
-        generator=generator,
+        worker_init_fn=stopping.ignored,
         pin_memory=torch.cuda.is_available(),
-        persistent_workers=False,  # so that every epoch's chance begins at its own seed
+        persistent_workers=workers > 0,  # to start them anew for every epoch takes seconds
     )

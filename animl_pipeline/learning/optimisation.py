@@ -1,14 +1,27 @@
-"""What changes the weights: the optimizer, and the course of its learning rate."""
+"""What changes the weights."""
 
 import torch
 from torch import nn
 
+from animl_pipeline import recipe
 
-def optimisation(
-    network: nn.Module, *, lr: float, weight_decay: float, lr_decay: float
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return RMSprop as EfficientNet was published with, and its decay of the rate per epoch."""
-    optimizer = torch.optim.RMSprop(
-        network.parameters(), lr=lr, alpha=0.9, momentum=0.9, weight_decay=weight_decay
+
+def make_optimizer(
+    name: recipe.Optimizer, network: nn.Module, *, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Return AdamW, or RMSprop as EfficientNet was published with."""
+    parameters = network.parameters()
+    if name is recipe.Optimizer.ADAMW:
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+    return torch.optim.RMSprop(
+        parameters, lr=lr, alpha=0.9, momentum=0.9, weight_decay=weight_decay
     )
-    return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=lr_decay)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every parameter this learning rate.
+
+    The rate follows from how far the run is, so there is no scheduler whose state could be lost.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = lr

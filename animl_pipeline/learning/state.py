@@ -1,6 +1,7 @@
 """What a training run is made of, how far it has come, and its full state as a file."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,13 +14,24 @@ from torch.utils.data import DataLoader
 
 from animl_pipeline import classifier, files
 from animl_pipeline.errors import InputInvalid
+from animl_pipeline.learning.sampling import Draws
 
 
 @dataclass
 class Progress:
-    """How far a run has come: what last.pt holds beside the network, and the rows of history."""
+    """How far a run has come: what last.pt holds beside the network, and the rows of history.
+
+    `step` is how many steps of `next_epoch` are done; `loss` (summed over their crops), `replaced`
+    (crops that could not be read) and `seconds` are of these. A batch goes through the network in
+    `pieces`.
+    """
 
     next_epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    replaced: int = 0
+    seconds: float = 0.0
+    pieces: int = 1
     best_epoch: int = -1
     best_score: float = -math.inf
     history: list[dict[str, float]] = field(default_factory=list)
@@ -29,6 +41,20 @@ class Progress:
         waited = self.next_epoch - 1 - self.best_epoch
         return self.next_epoch >= epochs or (0 < patience <= waited and self.next_epoch > 0)
 
+    def finish_epoch(self, row: dict[str, float], score: float) -> bool:
+        """Enter an epoch into the history, and return whether it is the best so far.
+
+        Without a score (NaN: there is no val) the last epoch is the best.
+        """
+        is_best = math.isnan(score) or score > self.best_score
+        if is_best:
+            self.best_epoch = self.next_epoch
+            self.best_score = -math.inf if math.isnan(score) else score
+        self.history.append(row)
+        self.next_epoch += 1
+        self.step, self.loss, self.replaced, self.seconds = 0, 0.0, 0, 0.0
+        return is_best
+
 
 @dataclass(frozen=True)
 class Learner:
@@ -37,10 +63,14 @@ class Learner:
     fabric: Fabric
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler
-    train: "DataLoader[Any]"
+    rate: Callable[[int], float]  # the learning rate in a step of the run
+    labels: list[str]
+    draws: Draws
+    train: "DataLoader[Any]"  # of the draws
     val: "DataLoader[Any] | None"
-    generator: torch.Generator  # of sampler and loader
+    label_smoothing: float
+    splits_batches: bool  # into pieces, where memory is short
+    begin_epoch: Callable[[int], None] = lambda _: None  # after network.train()
 
 
 def save_state(path: Path, learner: Learner, state: Progress, *, identity: str) -> None:
@@ -49,7 +79,7 @@ def save_state(path: Path, learner: Learner, state: Progress, *, identity: str) 
         "identity": identity,
         "network": learner.network.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
-        "scheduler": learner.scheduler.state_dict(),
+        "precision": learner.fabric.strategy.precision.state_dict(),
         "progress": asdict(state),
     }
     with files.whole(path) as part:
@@ -71,7 +101,7 @@ def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
             )
         learner.network.load_state_dict(content["network"])
         learner.optimizer.load_state_dict(content["optimizer"])
-        learner.scheduler.load_state_dict(content["scheduler"])
+        learner.fabric.strategy.precision.load_state_dict(content["precision"])
         return Progress(**content["progress"])
     except (*classifier.DAMAGE, UnpicklingError) as error:
         if isinstance(error, InputInvalid):

@@ -8,7 +8,8 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from animl_pipeline.report import curves, plots
+from animl_pipeline import plots
+from animl_pipeline.report import curves
 from animl_pipeline.report.gallery import Pictures
 from animl_pipeline.scored import Scored
 

@@ -20,10 +20,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from animl_pipeline import files
+from animl_pipeline import files, processes
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
 
 STAGES = ("download", "crop", "split", "train", "evaluate")
+BY_SEVERAL = {"train"}  # stages that several processes, started by torchrun, may share
 
 
 def option(
@@ -96,10 +97,12 @@ def journal(folder: Path, name: str) -> Path:
 def perform(name: str, options: StageOptions) -> Counts:
     """Run a stage, then write its record `<stage>.json`, last: its being there means done.
 
-    A dry run writes nothing, so it has no record.
+    A dry run writes nothing, so it has no record. Of several processes the first one writes it.
     """
     if getattr(options, "dry_run", False):
         return load(name).run(options)
+    if processes.count() > 1 and name not in BY_SEVERAL:
+        raise OptionError(f"`pipeline {name}` is one process: run it without torchrun.")
     _refuse_out_of_limits(options)
     inputs = options.inputs
     for path in inputs:
@@ -110,6 +113,8 @@ def perform(name: str, options: StageOptions) -> Counts:
         refuse_unfinished(path.parent, but=name)
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
+    if processes.rank():
+        return load(name).run(options)
     digests = {path.as_posix(): files.digest(path, "sha256") for path in inputs}
     start = time.monotonic()
     with _unfinished(folder, name) as record:
@@ -156,7 +161,7 @@ def _refuse_out_of_limits(options: StageOptions) -> None:
         value, low, high = (
             getattr(options, field.name), field.metadata["min"], field.metadata["max"]
         )  # fmt: skip
-        if value is not None and (
+        if isinstance(value, int | float) and (
             (low is not None and not value >= low) or (high is not None and not value <= high)
         ):
             name = field.name.replace("_", "-")

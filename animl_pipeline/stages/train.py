@@ -10,20 +10,19 @@ Writes  runs/<name>/model.safetensors   the weights of the best epoch
         runs/latest                     points at the newest run
 """
 
-import dataclasses
 import hashlib
 import json
-import os
+import logging
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from animl_pipeline import artifacts, cutting, files, workers
-from animl_pipeline.errors import InputInvalid, OptionError
+from animl_pipeline import artifacts, cutting, files, processes, stopping
+from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
+from animl_pipeline.recipe import Optimizer, Schedule, SelectBy
 from animl_pipeline.stages import Counts, option, record_of
 
 if TYPE_CHECKING:
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import nn
 
-    from animl_pipeline.classifier import Card, Predictions
+    from animl_pipeline.classifier import Card
     from animl_pipeline.learning.state import Learner, Progress
 
 LATEST = "latest"  # the name in the runs folder that points at the newest run
-LR_DECAY = 0.97 ** (1 / 2.4)  # per epoch; EfficientNet's published 0.97 every 2.4 epochs
-NOT_OF_THE_RUN = {  # options that do not change what is learned
+BATCH_SIZE_AUTO = 80  # the published one
+NOT_OF_THE_RUN = {  # options that do not change what is learned, but perhaps for how long
     "dataset_dir", "crops_dir", "logdir", "run_name", "num_workers", "log_extreme_examples",
-    "resume",
+    "resume", "save_minutes", "epochs", "patience",
 }  # fmt: skip
 PACKAGES = ("animl-pipeline", "torch", "torchvision", "efficientnet-pytorch", "pillow")
 
@@ -59,9 +58,27 @@ class Options:
         None, help="Start from this file instead: model.safetensors, or a .pt of tensors."
     )
     label_weighted: bool = option(True, help="Show each label equally often.")
+    loss_weighted: bool = option(
+        False, help="Weight the labels in the loss instead, and show each crop once per epoch."
+    )
+    confidence_weighted: bool = option(
+        False, help="Within a label, weight crops by the detector's confidence."
+    )
+    effective_number: float = option(
+        1.0, min=0.0, max=1.0, help="Beta of the effective number of crops by which labels are "
+        "weighted (Cui et al. 2019), such as 0.999; 1: by their number.",
+    )  # fmt: skip
+    label_smoothing: float = option(0.0, min=0.0, max=0.9, help="As in cross_entropy.")
     epochs: int = option(50, min=1, help="At most so many.")
-    batch_size: int = option(80, min=1, help="Crops per step; lower it if memory runs out.")
+    batch_size: int | str = option(
+        80, min=1, help="Crops per step, of all processes; auto: 80, in pieces that fit in memory."
+    )
+    optimizer: Optimizer = option(Optimizer.RMSPROP, help="What makes the steps.")
     lr: float = option(3e-5, min=0.0, help="Learning rate; from scratch about 1e-3.")
+    lr_schedule: Schedule = option(
+        Schedule.STEP, help="step: 0.97 per 2.4 epochs; cosine: to 0 at the end of --epochs."
+    )
+    warmup_epochs: float = option(0.0, min=0.0, help="Epochs in which the rate rises to its full.")
     weight_decay: float = option(1e-6, min=0.0, help="Weight decay.")
     num_workers: int | None = option(None, min=0, help="Processes that read crops; default: cores.")
     image_size: int | None = option(
@@ -70,11 +87,26 @@ class Options:
     log_extreme_examples: int = option(
         3, min=0, help="Most confident hits and misses per label shown in TensorBoard."
     )
+    select_by: SelectBy = option(SelectBy.MACRO_AP, help="The figure on val of the best epoch.")
     patience: int = option(8, min=0, help="Stop after so many epochs without a better; 0: never.")
     precision: str = option("auto", help="auto, 32-true, bf16-mixed or 16-mixed.")
     device: str = option("auto", help="auto, cpu, cuda or mps.")
     seed: int = option(0, min=0, max=2**31 - 1, help="Same seed, same run (on the CPU).")
+    save_minutes: float = option(
+        10.0, min=0.0, help="Save last.pt so often within an epoch, too; 0: after every step."
+    )
     resume: bool = option(True, help="Go on with this run where it stopped; else start it over.")
+
+    @property
+    def crops_per_step(self) -> int:
+        """Return the batch size as a number."""
+        if isinstance(self.batch_size, int):
+            return self.batch_size
+        if self.batch_size != "auto":
+            raise OptionError(f"--batch-size {self.batch_size!r} is no number, nor auto.")
+        if processes.count() > 1:
+            raise OptionError("--batch-size auto is for one process: give a number.")
+        return BATCH_SIZE_AUTO
 
     @property
     def folder(self) -> Path:
@@ -103,15 +135,18 @@ class Options:
         decides = {k: v for k, v in record_of(self).items() if k not in NOT_OF_THE_RUN}
         decides.pop("weights")  # by content: it is in the data's fingerprint
         decides["data"] = self.data_fingerprint
+        if self.lr_schedule is Schedule.COSINE:
+            decides["epochs"] = self.epochs  # it ends where they do
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def run(options: Options) -> Counts:
     """Train, or go on training, until the epochs are done or nothing gets better."""
     import torch
-    from torch.utils.tensorboard import SummaryWriter
 
     from animl_pipeline import classifier, devices, learning
+    from animl_pipeline.learning import memory
+    from animl_pipeline.learning.keeping import STATE, Keeper
     from animl_pipeline.learning.state import Progress, load_state
 
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
@@ -121,29 +156,67 @@ def run(options: Options) -> Counts:
     torch.manual_seed(options.seed)
     network = classifier.build(options.model_name, len(labels))
     card = _card(options, labels)
-    last = options.folder / "last.pt"
+    last = options.folder / STATE
     resumes = options.resume and last.exists()
     if not resumes:
         _start(network, options)
     learner = _learner(fabric, network, dataset, card, options)
-    state = Progress()
-    if not resumes:
+    state = load_state(last, learner, identity=options.identity) if resumes else Progress()
+    fabric.barrier()
+    if not resumes and fabric.is_global_zero:
         last.unlink(missing_ok=True)
-    else:
-        state = load_state(last, learner, identity=options.identity)
-    with SummaryWriter(options.folder, purge_step=state.next_epoch) as writer:
-        save = _saver(learner, card, writer, options)
-        try:
-            learning.fit(
-                learner, state, epochs=options.epochs, patience=options.patience,
-                seed=options.seed, on_epoch=save,
-            )  # fmt: skip
-        except torch.OutOfMemoryError as error:
-            raise OptionError(
-                f"Out of memory: --batch-size {options.batch_size} is too much, try half."
-            ) from error
-    files.point_at(options.logdir / LATEST, options.folder)
+    if not state.ended(epochs=options.epochs, patience=options.patience):
+        keeper = Keeper(
+            options.folder, learner, card, identity=options.identity, epochs=options.epochs,
+            extremes_per_label=options.log_extreme_examples, first_epoch=state.next_epoch,
+        )  # fmt: skip
+        with keeper, stopping.noted() as stop, memory.readers_told():
+            try:
+                learning.fit(
+                    learner, state, epochs=options.epochs, patience=options.patience,
+                    select_by=options.select_by, stop=stop, save_every_s=60 * options.save_minutes,
+                    save=keeper.save, on_epoch=keeper.keep,
+                )  # fmt: skip
+            except TrainingDiverged as error:
+                raise TrainingDiverged(f"{error} {_remedy(state, options)}") from error
+    if fabric.is_global_zero:
+        files.point_at(options.logdir / LATEST, options.folder)
     return _counted(state, dataset, options)
+
+
+def _remedy(state: "Progress", options: Options) -> str:
+    """Return how to go on after the loss was no number."""
+    change = f"lower --lr (now {options.lr:g}), add --warmup-epochs 1, or use --precision 32-true"
+    if not state.history:
+        return f"Start it over: {change}."
+    done, best = len(state.history), options.folder / "model.safetensors"
+    return (
+        f"Epoch {state.best_epoch + 1}, the best of {done}, is kept: `--weights {best}` starts a "
+        f"run from it ({change}), and this one with --epochs {done} ends there."
+    )
+
+
+def _learner(
+    fabric: "Fabric", network: "nn.Module", dataset: "pd.DataFrame", card: "Card", options: Options
+) -> "Learner":
+    from animl_pipeline.learning.building import build_learner, train_weights
+
+    if options.confidence_weighted and not (options.label_weighted or options.loss_weighted):
+        raise OptionError("--confidence-weighted needs --label-weighted or --loss-weighted.")
+    weights = None
+    if options.label_weighted or options.loss_weighted:
+        weights = train_weights(
+            dataset, card.labels, by_confidence=options.confidence_weighted,
+            beta=options.effective_number,
+        )  # fmt: skip
+    return build_learner(
+        fabric, network, dataset, card, crops_dir=options.crops_dir, weights=weights,
+        loss_weighted=options.loss_weighted, label_smoothing=options.label_smoothing,
+        batch_size=options.crops_per_step, splits_batches=options.batch_size == "auto",
+        readers=options.num_workers, seed=options.seed, optimizer=options.optimizer,
+        lr=options.lr, weight_decay=options.weight_decay, schedule=options.lr_schedule,
+        warmup_epochs=options.warmup_epochs, epochs=options.epochs,
+    )  # fmt: skip
 
 
 def _check(dataset: "pd.DataFrame", labels: list[str], options: Options) -> None:
@@ -185,7 +258,6 @@ def _card(options: Options, labels: list[str]) -> "Card":
 def _start(network: "nn.Module", options: Options) -> None:
     """Give the network the weights it starts from."""
     from animl_pipeline import classifier
-    from animl_pipeline.learning import logger
 
     if options.weights:
         source, weights = str(options.weights), classifier.read_weights(options.weights)
@@ -196,89 +268,9 @@ def _start(network: "nn.Module", options: Options) -> None:
         return
     fresh = classifier.start_from(network, weights, source)
     if fresh:
-        logger.warning("%s: started fresh, since they do not fit: %s", source, ", ".join(fresh))
-
-
-def _learner(
-    fabric: "Fabric", network: "nn.Module", dataset: "pd.DataFrame", card: "Card", options: Options
-) -> "Learner":
-    import torch
-
-    from animl_pipeline import classifier
-    from animl_pipeline.learning.augmentation import augmentation
-    from animl_pipeline.learning.data import Crops, loader, sampler
-    from animl_pipeline.learning.optimisation import optimisation
-    from animl_pipeline.learning.state import Learner
-
-    readers = (
-        options.num_workers if options.num_workers is not None else min(8, os.cpu_count() or 1)
-    )
-    number = {label: index for index, label in enumerate(card.labels)}
-
-    def crops(split: str, transform: Callable[[Any], Any], replace: bool) -> Crops:
-        rows = dataset[dataset["split"] == split]
-        truth = [number[label] for label in rows["label"]]
-        names = list(rows["crop"])
-        return Crops(options.crops_dir, names, truth, transform, replace=replace)
-
-    generator = torch.Generator()
-    train = crops("train", augmentation(card.image_size), replace=True)
-    val = crops("val", classifier.transform(card), replace=False)
-    order = sampler(train, label_weighted=options.label_weighted, generator=generator)
-    optimizer, scheduler = optimisation(
-        network, lr=options.lr, weight_decay=options.weight_decay, lr_decay=LR_DECAY
-    )
-    network, optimizer = fabric.setup(network, optimizer)
-    return Learner(
-        fabric, network, optimizer, scheduler,
-        train=loader(
-            train, batch_size=options.batch_size, workers=readers, generator=generator, order=order
-        ),
-        val=loader(val, batch_size=options.batch_size, workers=readers) if val else None,
-        generator=generator,
-    )  # fmt: skip
-
-
-def _saver(
-    learner: "Learner", card: "Card", writer: Any, options: Options
-) -> Callable[["Progress", "Predictions | None", bool], None]:
-    """Return what happens after each epoch: the best is kept, the state saved, the curves drawn.
-
-    last.pt comes after all else of the epoch: a crash before it repeats the epoch, which then
-    writes the same files again.
-    """
-    import pandas as pd
-
-    from animl_pipeline import classifier, extremes
-    from animl_pipeline.learning.state import save_state
-
-    def save(state: "Progress", predicted: "Predictions | None", is_best: bool) -> None:
-        row, epoch = state.history[-1], state.best_epoch
-        for name, value in row.items():
-            writer.add_scalar(name, value, row["epoch"])
-        if is_best:
-            best = dataclasses.replace(card, epoch=epoch)
-            classifier.save(options.folder, learner.network, best)
-            if predicted and learner.val and options.log_extreme_examples:
-                extremes.log(
-                    writer, predicted, card.labels, learner.val.dataset,
-                    count=options.log_extreme_examples, epoch=epoch,
-                )  # fmt: skip
-        writer.flush()
-        table = pd.DataFrame(state.history, columns=list(artifacts.HISTORY.columns))
-        artifacts.write(artifacts.HISTORY, options.folder / artifacts.HISTORY.name, table)
-        save_state(options.folder / "last.pt", learner, state, identity=options.identity)
-        workers.say(_line(row, is_best))
-
-    return save
-
-
-def _line(row: dict[str, float], is_best: bool) -> str:
-    return (
-        f"epoch {row['epoch'] + 1:>3}  train loss {row['train_loss']:.3f}  "
-        f"val loss {row['val_loss']:.3f}  macro AP {row['val_macro_average_precision']:.3f}  "
-        f"{row['images_per_second']:.1f} images/s" + " *" * is_best
-    )
+        logging.getLogger(__name__).warning(
+            "%s: started fresh, since they do not fit: %s", source, ", ".join(fresh)
+        )
 
 
 def _counted(state: "Progress", dataset: "pd.DataFrame", options: Options) -> Counts:

@@ -92,6 +92,12 @@ def most_confused(counts: NDArray[np.int64], at_most: int = CONFUSION_LABELS_MAX
 
 
 def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
+    """Return the plot of `counts` (true x predicted) as a data URI."""
+    with styled():
+        return svg(confusion_figure(counts, labels))
+
+
+def confusion_figure(counts: NDArray[np.int64], labels: Sequence[str]) -> Figure:
     """Return the plot of `counts` (true x predicted): colour is the share of the row."""
     size = len(labels)
     totals = counts.sum(axis=1, keepdims=True)
@@ -100,30 +106,29 @@ def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
     side_in = min(max(2.3 + 0.5 * size, 3.6), 11)
     cell_pt = 72 * (side_in - 2.0) / size
     font_pt = float(np.clip(cell_pt * 0.4, 3.5, 9))
-    with styled():
-        figure = Figure(figsize=(side_in + 0.6, side_in), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_facecolor("#eeeeee")  # shows through where a row has no example
-        mesh = axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", lw=0.8)
-        axes.invert_yaxis()
-        axes.set_aspect("equal")
-        centres = np.arange(size) + 0.5
-        axes.set_xticks(
-            centres,
-            names,
-            fontsize=max(font_pt, 5.0),
-            rotation=45,
-            ha="right",
-            rotation_mode="anchor",
-        )
-        axes.set_yticks(centres, names, fontsize=max(font_pt, 5.0))
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        axes.set(xlabel="predicted label", ylabel="true label")
-        _write_counts(axes, counts, shares, font_pt)
-        bar = figure.colorbar(mesh, ax=axes, shrink=0.7, label="share of the true label's crops")
-        bar.outline.set_visible(False)
-        return svg(figure)
+    figure = Figure(figsize=(side_in + 0.6, side_in), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_facecolor("#eeeeee")  # shows through where a row has no example
+    mesh = axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", lw=0.8)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    centres = np.arange(size) + 0.5
+    axes.set_xticks(
+        centres,
+        names,
+        fontsize=max(font_pt, 5.0),
+        rotation=45,
+        ha="right",
+        rotation_mode="anchor",
+    )
+    axes.set_yticks(centres, names, fontsize=max(font_pt, 5.0))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="predicted label", ylabel="true label")
+    _write_counts(axes, counts, shares, font_pt)
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.7, label="share of the true label's crops")
+    bar.outline.set_visible(False)
+    return figure
 
 
 def _write_counts(

@@ -1,0 +1,110 @@
+"""What looks after an epoch of training: it counts, shows, checks, saves, and stops in between."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from animl_pipeline import processes
+from animl_pipeline.errors import InputInvalid, Stopped, TrainingDiverged
+from animl_pipeline.learning import together
+from animl_pipeline.learning.data import LOST, REPLACED
+from animl_pipeline.learning.state import Learner, Progress
+from animl_pipeline.stopping import Stop
+from animl_pipeline.workers import progress
+
+LOOK_S = 0.5  # to look at a loss waits for the GPU; on a CPU there is nothing to wait for
+GO_ON, SAVE, STOP = range(3)
+
+logger = logging.getLogger(__name__)
+
+
+class Watch:
+    """The life of an epoch's training, from the step it begins with to its last."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        state: Progress,
+        *,
+        title: str,
+        stop: Stop,
+        save: Callable[[], None],
+        save_every_s: float,
+    ) -> None:
+        self.learner, self.state, self.title = learner, state, title
+        self.stop, self.save, self.save_every_s = stop, save, save_every_s
+        self.seen = learner.draws.start_of(state.step)
+        self.bar = progress(learner.draws.n, title=title, unit="crop", done=self.seen)
+        self.saved = self.looked = time.monotonic()
+        self.start = self.saved - state.seconds
+        self.losses: list[Tensor] = []
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self.bar.close()
+        if kind is None:
+            self._sum_up()
+            if self.state.replaced:
+                logger.warning(
+                    "%s: %d crops could not be read; others took their place",
+                    self.title, self.state.replaced,
+                )  # fmt: skip
+
+    def stepped(self, loss: Tensor, read: Tensor) -> None:
+        """Take note of a step: its loss, summed over its crops, and what was read of them.
+
+        Raises:
+            Stopped: somebody asked to stop; all is saved.
+            TrainingDiverged: the loss is not a number.
+            InputInvalid: of a label no crop can be read.
+        """
+        state, now = self.state, time.monotonic()
+        if (read == LOST).any():
+            raise InputInvalid(
+                "Of one label no crop can be read any more: run `pipeline crop` again."
+            )
+        state.step += 1
+        state.replaced += int((read == REPLACED).sum())
+        self.losses.append(loss)
+        wish = STOP if self.stop.signal else SAVE if self._due(now) else GO_ON
+        wish = together.largest(wish)
+        if wish or self.learner.fabric.device.type == "cpu" or now - self.looked > LOOK_S:
+            self._look(now)
+        if wish:
+            self._sum_up()
+            self.save()
+            self.saved = now
+        if wish == STOP:
+            raise Stopped(self.stop.signal)
+
+    def _due(self, now: float) -> bool:
+        return now - self.saved >= self.save_every_s
+
+    def _look(self, now: float) -> None:
+        state = self.state
+        self.looked, state.seconds = now, now - self.start
+        for value in torch.stack(self.losses).tolist() if self.losses else []:
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"{self.title}, step {state.step}: the loss is {value}.")
+            state.loss += value
+        self.losses.clear()
+        seen = self.learner.draws.start_of(state.step)
+        self.bar.set_postfix_str(f"loss {state.loss / seen:.3f}", refresh=False)
+        self.bar.update(seen - self.seen)
+        self.seen = seen
+
+    def _sum_up(self) -> None:
+        """Look at what is left, and let the first process hold the sums of all of them."""
+        self._look(time.monotonic())
+        state, first = self.state, processes.rank() == 0
+        loss, replaced = together.summed(state.loss, state.replaced)
+        state.loss, state.replaced = (loss, int(replaced)) if first else (0.0, 0)
