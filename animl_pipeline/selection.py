@@ -23,6 +23,7 @@ class Chosen:
     category: str
     confidence: float
     box: Box
+    validated: bool = False
     warning: str = ""
 
 
@@ -81,6 +82,7 @@ def _select_of_image(
                 row.category,
                 1.0 if row.validated else row.confidence,
                 row.box,
+                row.validated,
                 row.warning,
             )
             if chosen.box_id in {other.box_id for other in selection.boxes[image.image_id]}:

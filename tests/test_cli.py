@@ -27,6 +27,11 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "--endpoint-url": None, "--profile": None, "--region": None, "--no-sign-request": None,
         "--requester-pays": None, "--workers": None, "--dry-run": None, "--tolerate": "0.0",
     },
+    "detect": {
+        "--images-dir": "images", "--model": "MDV5A", "--output-file": "detections.json",
+        "--threshold": "0.1", "--image-size": None, "--device": "auto", "--batch-size": None,
+        "--workers": None, "--tolerate": "0.01",
+    },
     "crop": {
         "--coco-file": "images/cct.json", "--images-dir": "images", "--output-dir": "crops",
         "--detections": None, "--threshold": "0.2", "--square-crops": "square-crops",

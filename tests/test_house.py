@@ -29,8 +29,9 @@ LEVELS = (
     {"audit", "extremes", "formats.coco", "formats.megadetector", "gradcam", "label_errors",
      "labels", "ledger", "metrics", "operating", "partition", "storage.folder", "storage.quick",
      "storage.web"},
-    {"breakdown", "comparison", "division", "fetching", "formats.md_evaluator", "gallery",
-     "labelling", "learning", "locations", "selection", "split_page", "storage.s3"},
+    {"breakdown", "comparison", "conversion", "detector", "division", "fetching",
+     "formats.coco_out", "formats.md_evaluator", "gallery", "labelling", "learning", "locations",
+     "selection", "split_page", "storage.s3", "unfinished"},
     {"cutting", "fixed", "matching", "prediction", "rarity", "report", "split_files",
      "split_summary"},
     {"evaluation"},
@@ -101,6 +102,12 @@ def test_no_stage_imports_another_and_nothing_imports_the_command_line(name: str
     if name != "__main__":
         assert "cli" not in found
     assert not any(other.startswith("stages.") for other in found)
+
+
+def test_one_module_alone_knows_megadetector_and_its_yolos() -> None:
+    theirs = re.compile(r"^\s*(?:import|from) (megadetector|ultralytics|yolov5|yolov9)\b", re.M)
+    found = [name for name, path in MODULES.items() if theirs.search(path.read_text("utf-8"))]
+    assert found == ["detector"]
 
 
 @pytest.mark.parametrize("name", MODULES)

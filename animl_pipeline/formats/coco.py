@@ -18,7 +18,7 @@ from animl_pipeline.formats import coco_box, json_file, sequences
 
 IMAGE_FIELDS = (
     "id", "file_name", "original_relative_path", "serving_bucket_key", "location", "datetime",
-    "date_captured", "seq_id", "width", "height",
+    "date_captured", "seq_id", "width", "height", "corrupt",
 )  # fmt: skip
 ANNOTATION_FIELDS = (
     "id", "image_id", "category_id", "bbox", "bbox_relative", "validated", "confidence",
@@ -41,6 +41,7 @@ class Image(NamedTuple):
     width_px: int
     height_px: int
     unsafe: str  # why file_name may not be written, or ""
+    corrupt: bool = False  # as the source says of the picture
 
 
 class Annotation(NamedTuple):
@@ -178,7 +179,7 @@ def _read_images(
 
 
 def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, unsafe: str) -> Image:
-    width, height = (coco_box.side(record.get(name)) for name in ("width", "height"))
+    width, height = (json_file.side_px(record.get(name)) for name in ("width", "height"))
     return Image(
         image_id=image_id,
         file_name=name,
@@ -189,6 +190,7 @@ def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, uns
         width_px=width if height else 0,
         height_px=height if width else 0,
         unsafe=unsafe,
+        corrupt=record.get("corrupt") is True,
     )
 
 
@@ -218,7 +220,7 @@ def _read_categories(records: list[Any], path: Path) -> dict[int | str, str]:
     categories: dict[int | str, str] = {}
     for row, record in enumerate(records):
         name = json_file.text(record.get("name")) if isinstance(record, dict) else ""
-        if not name or not isinstance(record.get("id"), int | str):
+        if not name.strip() or not isinstance(record.get("id"), int | str):
             raise InputInvalid(f"{path}: categories[{row}] has no id and name: {record!r}.")
         if categories.setdefault(record["id"], name) != name:
             raise InputInvalid(
@@ -285,8 +287,7 @@ def _annotation(
 
 def _confidence(value: Any) -> float:
     """Return the confidence of a machine's label; of a person's, who gives none, 1."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and 0 <= value <= 1 else 1.0
+    return float(value) if json_file.is_number(value) and 0 <= value <= 1 else 1.0
 
 
 def _dataset_name(content: dict[str, Any], images: dict[str, Image], path: Path) -> str:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, cutting, files, images, selection, workers
+from animl_pipeline import artifacts, conversion, cutting, files, images, selection, workers
 from animl_pipeline.cutting import CROP_MARK, Outcome, crop_name
 from animl_pipeline.errors import ImageUnusable, InputInvalid, OptionError
 from animl_pipeline.formats import coco, megadetector
 from animl_pipeline.selection import Chosen
-from animl_pipeline.stages import Counts, option
+from animl_pipeline.stages import Counts, option, refuse_unfinished_stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +71,8 @@ class Options:
 
 def run(options: Options) -> Counts:
     """Cut what is missing or out of date, and account for every row of the export."""
+    if options.detections:
+        refuse_unfinished_stage(options.detections.parent, "detect")
     export = coco.read(options.coco_file, size_of=_size_of(options.images_dir))
     dataset = _dataset(options.dataset or export.dataset)
     chosen = selection.select(
@@ -208,15 +210,11 @@ def _write_tables(
 
 def _write_detections(options: Options, export: coco.Export, outcomes: list[Outcome]) -> None:
     by_id = {outcome.image.image_id: outcome for outcome in outcomes}
-    used = []
-    for image in export.images:
-        outcome = by_id.get(image.image_id, Outcome(image, []))
-        found = [(box.category, box.confidence, box.box) for box in outcome.boxes]
-        used.append(
-            megadetector.UsedImage(
-                image.file_name, image.location, image.datetime, outcome.failure, found
-            )
-        )
+    used = [
+        conversion.image_of(image, outcome.boxes, outcome.failure)
+        for image in export.images
+        for outcome in (by_id.get(image.image_id, Outcome(image, [])),)
+    ]
     detector = options.detections.name if options.detections else "people"
     path = options.output_dir / "detections.json"
     megadetector.write(path, used, detector=f"boxes of {detector}")
