@@ -37,7 +37,7 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "--detections": None, "--threshold": "0.2", "--square-crops": "square-crops",
         "--no-square-crops": "square-crops", "--margin": "0.0", "--quality": "95",
         "--dataset": None, "--include-unvalidated": None, "--workers": None,
-        "--tolerate": "0.01",
+        "--tolerate": "0.01", "--iou": "0.5", "--sequence-labels": None,
     },
     "split": {
         "--crops-dir": "crops", "--output-dir": "dataset", "--label-spec": None,

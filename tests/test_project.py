@@ -25,7 +25,9 @@ def read(tmp_path: Path) -> Read:
 
 
 def test_stages_come_in_their_order_whatever_the_files_is(read: Read) -> None:
-    found = read('[evaluate]\n[crop]\n[detect]\n[download]\ncoco-file = "a.json"\n[split]\n[train]\n')
+    found = read(
+        '[evaluate]\n[crop]\n[detect]\n[download]\ncoco-file = "a.json"\n[split]\n[train]\n'
+    )
     assert tuple(name for name, _ in found) == stages.STAGES
 
 

@@ -2,7 +2,7 @@
 
 Reads   images/cct.json         the export, for boxes, categories, locations
         images/<file_name>      the pictures
-        --detections            MegaDetector results, for images where no person drew a box
+        --detections            MegaDetector results, for animals without a person's box
 Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         crops/crops.csv         one row per crop, of every dataset cropped so far
         crops/failures.csv      every row of the export that gave no crop, and why
@@ -11,6 +11,7 @@ Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         The last three are of the export cropped last.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Options:
     images_dir: Path = option(Path("images"), help="Folder of the pictures.")
     output_dir: Path = option(Path("crops"), help="Folder for the crops.")
     detections: Path | None = option(
-        None, help="MegaDetector results, for images where no person drew a box."
+        None, help="MegaDetector results, for animals that no person drew a box around."
     )
     threshold: float = option(
         0.2, min=0.0, max=1.0, help="Least confidence of a detection that is cut."
@@ -48,6 +49,15 @@ class Options:
         0.0, min=0.0, max=2.0, help="Room on each side, as a fraction of the square's side."
     )
     quality: int = option(95, min=1, max=100, help="JPEG quality.")
+    iou: float = option(
+        0.5,
+        min=0.01,
+        max=1.0,
+        help="A detection that overlaps a box of the export by so much is that box.",
+    )
+    sequence_labels: bool = option(
+        False, help="A label of a whole sequence is one of every image of it, for its detections."
+    )
     dataset: str | None = option(None, help="Name of this export; default: its Animl project.")
     include_unvalidated: bool = option(False, help="Also cut boxes that no person validated.")
     workers: int = option(8, min=1, max=256, help="Pictures cut at a time.")
@@ -78,8 +88,12 @@ def run(options: Options) -> Counts:
     chosen = selection.select(
         export,
         megadetector.read(options.detections) if options.detections else None,
-        threshold=options.threshold,
-        include_unvalidated=options.include_unvalidated,
+        selection.Rules(
+            threshold=options.threshold,
+            iou=options.iou,
+            include_unvalidated=options.include_unvalidated,
+            sequence_labels=options.sequence_labels,
+        ),
     )
     others = _rows_of_others(
         options.output_dir / artifacts.CROPS.name, dataset, export, named=bool(options.dataset)
@@ -109,7 +123,7 @@ def run(options: Options) -> Counts:
     _write_tables(options, others, rows, refused, odd)
     _write_detections(options, export, outcomes)
     _remove_stale(options.output_dir, dataset, {row["crop"] for row in rows})
-    return _counted(dataset, outcomes, refused, odd, options)
+    return _counted(dataset, outcomes, refused, odd, chosen.detections, options)
 
 
 def _size_of(images_dir: Path) -> Callable[[str], coco.Size | None]:
@@ -233,16 +247,19 @@ def _counted(
     outcomes: list[Outcome],
     refused: list[coco.Problem],
     odd: list[coco.Problem],
+    detections: Counter[str],
     options: Options,
 ) -> Counts:
     total = sum(len(outcome.boxes) for outcome in outcomes)
     failed = sum(len(outcome.boxes) for outcome in outcomes if outcome.failure)
     cut_now = sum(outcome.cut_now for outcome in outcomes)
-    reasons = Counter(reason.split(":")[0] for _, _, reason in refused).most_common()
-    words = "".join(f"\n  {count:>7,}  {reason}" for reason, count in reasons)
+    words = _told(Counter(reason for _, _, reason in refused))
+    if detections:
+        words += f"\nof {detections.total():,} detections{_told(detections)}"
     return Counts(
         items={"crops": total - failed, "failed": failed,
-               "rows without a crop": len(refused), "warnings": len(odd)},
+               "rows without a crop": len(refused), "warnings": len(odd),
+               "detections cut": detections[selection.USED]},
         summary=f"dataset {dataset!r}: {total - failed:,} crops ({cut_now:,} cut now), "
         f"{len(odd):,} with a warning -> {options.output_dir / artifacts.CROPS.name}; "
         f"{len(refused):,} rows of the export gave no crop{words}",
@@ -250,3 +267,11 @@ def _counted(
         total=total,
         tolerate=options.tolerate,
     )  # fmt: skip
+
+
+def _told(reasons: Counter[str]) -> str:
+    """Return a line for each kind of reason, the most common first, without its particulars."""
+    kinds: Counter[str] = Counter()
+    for reason, count in reasons.items():
+        kinds[re.split(r"[:(]", reason)[0].strip()] += count
+    return "".join(f"\n  {count:>7,}  {kind}" for kind, count in kinds.most_common() if count)
