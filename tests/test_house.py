@@ -22,7 +22,7 @@ README = ROOT / "README.md"
 LEVELS = (
     {"", "errors"},
     {"balance", "boxes", "devices", "files", "formats", "formats.csv_file",
-     "formats.json_file", "formats.sequences", "plots", "scored", "workers"},
+     "formats.json_file", "formats.sequences", "plots", "reasons", "scored", "workers"},
     {"artifacts", "calibration", "classifier", "curves", "formats.classification_ds",
      "formats.coco_box", "images", "intervals", "likeness", "local_search", "mapping",
      "relaxation", "storage", "taxonomy", "times"},

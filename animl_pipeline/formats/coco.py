@@ -204,12 +204,13 @@ def _sizes(
         image_id: (image.width_px, image.height_px) if image.width_px else None
         for image_id, image in images.items()
     }
-    for record in annotations:
-        if not isinstance(record, dict) or not isinstance(record.get("bbox"), list | dict):
-            continue
-        image_id = json_file.text(record.get("image_id"))
-        nulls = coco_box.four_numbers(record["bbox"]) is None
-        if size_of and not nulls and image_id in images and sizes[image_id] is None:
+    if size_of is None:
+        return sizes
+    unknown = {image_id for image_id, size in sizes.items() if size is None}
+    for record in annotations if unknown else ():
+        image_id = json_file.text(record.get("image_id")) if isinstance(record, dict) else ""
+        if image_id in unknown and coco_box.four_numbers(record.get("bbox")):
+            unknown.discard(image_id)
             image = images[image_id]
             sizes[image_id] = None if image.unsafe else size_of(image.file_name)
     return sizes
@@ -278,16 +279,11 @@ def _annotation(
         category=category,
         validated=record.get("validated", True) is not False,
         sequence_level=record.get("sequence_level_annotation") is True,
-        confidence=_confidence(record.get("confidence")),
+        confidence=coco_box.confidence(record.get("confidence")),
         box=box,
         reason=reason,
         warning=warning,
     )
-
-
-def _confidence(value: Any) -> float:
-    """Return the confidence of a machine's label; of a person's, who gives none, 1."""
-    return float(value) if json_file.is_number(value) and 0 <= value <= 1 else 1.0
 
 
 def _dataset_name(content: dict[str, Any], images: dict[str, Image], path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The box of a COCO Camera Traps annotation: pixels or fractions, list or Animl's early object."""
+"""The numbers of a COCO Camera Traps annotation: its box in all of its forms, its confidence."""
 
 from typing import Any
 
@@ -54,3 +54,8 @@ def four_numbers(box: Any) -> Box | None:
         return None
     x, y, width, height = (float(number) for number in box)
     return x, y, width, height
+
+
+def confidence(value: Any) -> float:
+    """Return the confidence of a machine's label; of a person's, who gives none, 1."""
+    return float(value) if json_file.is_number(value) and 0 <= value <= 1 else 1.0

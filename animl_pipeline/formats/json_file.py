@@ -193,8 +193,8 @@ def text(value: Any) -> str:
 
 def is_number(value: Any) -> bool:
     """Return whether a foreign value is a number that a box, a side or a confidence can be."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -NUMBER_MAX < value < NUMBER_MAX  # false for NaN, too
+    # The type itself: a bool is an int to isinstance, which takes twice as long at that.
+    return type(value) in (int, float) and -NUMBER_MAX < value < NUMBER_MAX  # false for NaN, too
 
 
 def side_px(value: Any) -> int:

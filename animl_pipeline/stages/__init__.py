@@ -23,8 +23,11 @@ from typing import Any, Protocol, cast
 from animl_pipeline import files
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
 
-STAGES = ("download", "detect", "crop", "split", "train", "evaluate")
-ONE_FILE = {"detect"}  # writes a file, whole or not there, into a folder that is not its own
+STAGES = ("convert", "download", "detect", "crop", "split", "train", "evaluate")
+ONE_FILE = {
+    "convert",
+    "detect",
+}  # writes a file, whole or not there, into a folder that is not its own
 
 
 def option(

@@ -11,14 +11,22 @@ Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         The last three are of the export cropped last.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, conversion, cutting, files, images, selection, workers
+from animl_pipeline import (
+    artifacts,
+    conversion,
+    cutting,
+    files,
+    images,
+    reasons,
+    selection,
+    workers,
+)
 from animl_pipeline.cutting import CROP_MARK, Outcome, crop_name
 from animl_pipeline.errors import ImageUnusable, InputInvalid, OptionError
 from animl_pipeline.formats import coco, megadetector
@@ -253,9 +261,9 @@ def _counted(
     total = sum(len(outcome.boxes) for outcome in outcomes)
     failed = sum(len(outcome.boxes) for outcome in outcomes if outcome.failure)
     cut_now = sum(outcome.cut_now for outcome in outcomes)
-    words = _told(Counter(reason for _, _, reason in refused))
+    words = reasons.told(Counter(reason for _, _, reason in refused))
     if detections:
-        words += f"\nof {detections.total():,} detections{_told(detections)}"
+        words += f"\nof {detections.total():,} detections{reasons.told(detections)}"
     return Counts(
         items={"crops": total - failed, "failed": failed,
                "rows without a crop": len(refused), "warnings": len(odd),
@@ -267,11 +275,3 @@ def _counted(
         total=total,
         tolerate=options.tolerate,
     )  # fmt: skip
-
-
-def _told(reasons: Counter[str]) -> str:
-    """Return a line for each kind of reason, the most common first, without its particulars."""
-    kinds: Counter[str] = Counter()
-    for reason, count in reasons.items():
-        kinds[re.split(r"[:(]", reason)[0].strip()] += count
-    return "".join(f"\n  {count:>7,}  {kind}" for kind, count in kinds.most_common() if count)
