@@ -1,27 +1,29 @@
-"""Reasons, told by their kind: how many there are of each, without the particulars of every row."""
+"""Reasons, told by their kind: how many rows have each, without the particulars of every row."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 
-PLACE = re.compile(r"^(?:images|annotations)\[\d+\]:? ")  # where in a file, before the reason
-AN_ID = re.compile(r"(?<= id) \S+")
+PLACE = re.compile(r"^(?:images|annotations)\[\d+\]: ")  # where in a file, before the reason
+ROW = re.compile(r"^(images|annotations)\[\d+\] ")  # or where the row is what is wrong
+NAMED = re.compile(r"(?<=\bid) \S+|(?<=^image) (?:\(no id\)|\S+)(?= is not in)")
 
 
-def by_kind(reasons: Mapping[str, int]) -> dict[str, int]:
-    """Return how many there are of each kind, the most common first.
+def kind(reason: str) -> str:
+    """Return a reason without its particulars.
 
-    >>> by_kind({"several categories (fox, bird): which?": 2, "several categories (a, b)": 1})
-    {'several categories': 3}
-    >>> by_kind({"annotations[3]: annotation id 7 is there twice": 1, "images[1] has no id": 1})
-    {'annotation id is there twice': 1, 'has no id': 1}
+    >>> kind("annotations[3]: annotation id 7 is there twice")
+    'annotation id is there twice'
+    >>> kind("images[1] has no id")
+    'a row of images has no id'
+    >>> kind("several categories (fox, bird): which detection is which?")
+    'several categories'
     """
-    kinds: Counter[str] = Counter()
-    for reason, count in reasons.items():
-        kinds[re.split(r"[:(]", AN_ID.sub("", PLACE.sub("", reason)))[0].strip()] += count
-    return dict(kinds.most_common())
+    plain = ROW.sub(r"a row of \1 ", PLACE.sub("", reason))
+    return re.split(r"[:(]", NAMED.sub("", plain))[0].strip()
 
 
-def told(reasons: Mapping[str, int]) -> str:
-    """Return a line for each kind."""
-    return "".join(f"\n  {count:>7,}  {kind}" for kind, count in by_kind(reasons).items())
+def told(reasons: Iterable[str]) -> str:
+    """Return a line for each kind of reason, the most common first."""
+    kinds = Counter(map(kind, reasons)).most_common()
+    return "".join(f"\n  {count:>7,}  {what}" for what, count in kinds)

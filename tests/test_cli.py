@@ -27,6 +27,8 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "--endpoint-url": None, "--profile": None, "--region": None, "--no-sign-request": None,
         "--requester-pays": None, "--workers": None, "--dry-run": None, "--tolerate": "0.0",
     },
+    "check": {"--coco-file": "required", "--output-file": "export_report.json"},
+    "convert": {"--input-file": "required", "--output-file": "required", "--to": "megadetector"},
     "detect": {
         "--images-dir": "images", "--model": "MDV5A", "--output-file": "detections.json",
         "--threshold": "0.1", "--image-size": None, "--device": "auto", "--batch-size": None,

@@ -23,11 +23,9 @@ from typing import Any, Protocol, cast
 from animl_pipeline import files
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
 
-STAGES = ("convert", "download", "detect", "crop", "split", "train", "evaluate")
-ONE_FILE = {
-    "convert",
-    "detect",
-}  # writes a file, whole or not there, into a folder that is not its own
+STAGES = ("check", "convert", "download", "detect", "crop", "split", "train", "evaluate")
+# These write one file, whole or not there, into a folder that is not their own.
+ONE_FILE = {"check", "convert", "detect"}
 
 
 def option(

@@ -4,7 +4,6 @@ Reads   --input-file      an export, or MegaDetector results of any version
 Writes  --output-file     the other: all that both can hold (README, Conversion)
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -58,7 +57,7 @@ def run(options: Options) -> Counts:
         megadetector.write(options.output_file, written, detector=whose)
         images, boxes = len(written), sum(len(one.detections) for one in written)
     clipped = sum(bool(row.box and row.warning) for row in export.annotations)
-    words = reasons.told(Counter(reason for _, _, reason in left_out))
+    words = reasons.told(reason for _, _, reason in left_out)
     return Counts(
         items={"images": images, "boxes": boxes, "clipped": clipped, "left out": len(left_out)},
         summary=f"{images:,} images with {boxes:,} boxes ({clipped:,} clipped to the frame) -> "

@@ -261,9 +261,9 @@ def _counted(
     total = sum(len(outcome.boxes) for outcome in outcomes)
     failed = sum(len(outcome.boxes) for outcome in outcomes if outcome.failure)
     cut_now = sum(outcome.cut_now for outcome in outcomes)
-    words = reasons.told(Counter(reason for _, _, reason in refused))
+    words = reasons.told(reason for _, _, reason in refused)
     if detections:
-        words += f"\nof {detections.total():,} detections{reasons.told(detections)}"
+        words += f"\nof {detections.total():,} detections{reasons.told(detections.elements())}"
     return Counts(
         items={"crops": total - failed, "failed": failed,
                "rows without a crop": len(refused), "warnings": len(odd),
