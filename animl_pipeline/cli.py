@@ -38,6 +38,9 @@ before wrote it, so only the first needs an argument:
 
     pipeline download --coco-file export.json --bucket my-bucket
 
+Beside them: check an export before any work, detect animals with MegaDetector, convert between an
+export and MegaDetector results.
+
 Run a command again and it does only what is missing. Exit codes: 0 done; 1 cannot go on, the
 message says what to do; 2 wrong usage; 3 finished, but more items failed than --tolerate
 allows; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.""",

@@ -52,6 +52,30 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_lines(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object, whole or not at all; what an iterator in it yields is an item a line.
+
+    So a file of a million items takes no memory but that of one, and can be read and compared.
+    """
+    with whole(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        opens = "{"
+        for key, value in content.items():
+            file.write(f"{opens}\n {json.dumps(key)}: ")
+            opens = ","
+            if not isinstance(value, Iterator):
+                file.write(_line(value))
+                continue
+            file.write("[")
+            for number, item in enumerate(value):
+                file.write(("," if number else "") + "\n  " + _line(item))
+            file.write("\n ]")
+        file.write("\n}\n")
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 def read_json(path: Path, *, written_by: str) -> Any:
     """Return the content of a JSON file of ours.
 

@@ -1,17 +1,32 @@
-"""Which boxes of an export become crops, and the reason for every row that does not."""
+"""Which boxes of an export become crops, and the reason for every row that does not.
+
+People's boxes carry their own category. A detector's box takes the label of its image, if the image
+has exactly one animal category, and if it is not, by its overlap, a box that the export has.
+"""
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from animl_pipeline.boxes import Box
+from animl_pipeline.boxes import Box, overlap
+from animl_pipeline.formats import coco_box
 from animl_pipeline.formats.coco import Annotation, Export, Image, Problem
-from animl_pipeline.formats.megadetector import Detection, Results
+from animl_pipeline.formats.megadetector import ANIMAL, Detection, Results
 
-NOT_AN_ANIMAL = {"empty", "person", "vehicle"}
-ANIMAL = "animal"  # MegaDetector's category of every animal
+EMPTY = "empty"
+NOT_AN_ANIMAL = {EMPTY, "person", "vehicle"}
 PLAIN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What decides between boxes."""
+
+    threshold: float  # least confidence of a detection
+    iou: float  # of intersection over union: from here on two boxes are of one animal
+    include_unvalidated: bool
+    sequence_labels: bool  # whether a label of a whole sequence is one of each of its images
 
 
 @dataclass(frozen=True)
@@ -23,25 +38,27 @@ class Chosen:
     category: str
     confidence: float
     box: Box
+    validated: bool = False
     warning: str = ""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The boxes to cut by image id, and (image, annotation id, reason) of what is not cut."""
+    """The boxes to cut by image id, and (image, annotation id, reason) of what is not cut.
+
+    `detections` counts a detector's boxes by what became of them: USED, or why they are not.
+    """
 
     boxes: dict[str, list[Chosen]] = field(default_factory=lambda: defaultdict(list))
     refused: list[Problem] = field(default_factory=list)
+    detections: Counter[str] = field(default_factory=Counter)
 
 
-def select(
-    export: Export, detections: Results | None, *, threshold: float, include_unvalidated: bool
-) -> Selection:
-    """Return every box that becomes a crop, and a reason for every other row of the export.
+USED = "cut"
 
-    People's boxes carry their own category. Where an image has none, its detections take the
-    image's label if it has exactly one animal category; several are not guessed between.
-    """
+
+def select(export: Export, results: Results | None, rules: Rules) -> Selection:
+    """Return every box that becomes a crop, and a reason for every other row of the export."""
     selection = Selection(refused=[*export.image_problems, *export.annotation_problems])
     annotations: dict[str, list[Annotation]] = defaultdict(list)
     for row in export.annotations:
@@ -54,22 +71,30 @@ def select(
             selection.refused.extend((image.file_name, id_, reason) for id_ in ids)
         elif not rows:
             selection.refused.append((image.file_name, "", "no annotation"))
-        else:
-            _select_of_image(image, rows, detections, selection, threshold, include_unvalidated)
+        unboxed = [] if image.unsafe else _take_peoples(image, rows, selection, rules)
+        why_not = ""
+        if results and not image.unsafe:
+            why_not = _take_detected(image, rows, results, selection, rules)
+        for row in unboxed:
+            own = _too_little(row, rules) if results else ""
+            if own or why_not or not results:
+                reason = "; ".join(filter(None, [row.reason, own or why_not]))
+                selection.refused.append((image.file_name, row.annotation_id, reason))
+    if results:
+        known = {image.file_name for image in export.images if not image.unsafe}
+        for name, found in results.detections.items():
+            if found and name not in known:
+                selection.detections["its image is not in the export"] += len(found)
     return selection
 
 
-def _select_of_image(
-    image: Image,
-    rows: list[Annotation],
-    detections: Results | None,
-    selection: Selection,
-    threshold: float,
-    include_unvalidated: bool,
-) -> None:
+def _take_peoples(
+    image: Image, rows: list[Annotation], selection: Selection, rules: Rules
+) -> list[Annotation]:
+    """Choose people's boxes of an image, and return the rows that label it without a box."""
     unboxed = []
     for row in rows:
-        why_not = _policy(row, include_unvalidated)
+        why_not = _policy(row, rules)
         if why_not:
             selection.refused.append((image.file_name, row.annotation_id, why_not))
         elif row.box is None:
@@ -81,6 +106,7 @@ def _select_of_image(
                 row.category,
                 1.0 if row.validated else row.confidence,
                 row.box,
+                row.validated,
                 row.warning,
             )
             if chosen.box_id in {other.box_id for other in selection.boxes[image.image_id]}:
@@ -88,58 +114,82 @@ def _select_of_image(
                 selection.refused.append((image.file_name, row.annotation_id, reason))
             else:
                 selection.boxes[image.image_id].append(chosen)
-    if not unboxed:
-        return
-    why_not = ""
-    if detections and image.image_id not in selection.boxes:
-        found, why_not = _detected(image.file_name, unboxed, detections, threshold)
-        if found:
-            selection.boxes[image.image_id] = found
-            return
-    for row in unboxed:
-        reason = f"{row.reason}; {why_not}" if why_not else row.reason
-        selection.refused.append((image.file_name, row.annotation_id, reason))
+    return unboxed
 
 
-def _policy(row: Annotation, include_unvalidated: bool) -> str:
+def _policy(row: Annotation, rules: Rules) -> str:
     """Return why a row gives no crop whatever its box is, or ""."""
     if not row.category:
         return row.reason
-    if not row.validated and not include_unvalidated:
+    if not row.validated and not rules.include_unvalidated:
         return "not validated by a person"
-    if row.category.strip().lower() in NOT_AN_ANIMAL:
+    if not _is_animal(row):
         return f"category {row.category} is not an animal"
     return ""
 
 
-def _detected(
-    file_name: str, unboxed: list[Annotation], results: Results, threshold: float
-) -> tuple[list[Chosen], str]:
-    """Return an image's detections under its one label, or why there are none."""
-    if any(row.sequence_level for row in unboxed):
-        return [], "a sequence's label says too little about one image for its detections"
-    categories = sorted({row.category for row in unboxed})
+def _is_animal(row: Annotation) -> bool:
+    return bool(row.category) and row.category.strip().lower() not in NOT_AN_ANIMAL
+
+
+def _too_little(row: Annotation, rules: Rules) -> str:
+    """Return why a row is no label of its image, or ""."""
+    if row.sequence_level and not rules.sequence_labels:
+        return "a sequence's label says too little about one image for its detections"
+    return ""
+
+
+def _take_detected(
+    image: Image, rows: list[Annotation], results: Results, selection: Selection, rules: Rules
+) -> str:
+    """Choose the detections of an image that take its one label, and return why none does."""
+    if image.file_name in results.failures:
+        return f"the detector failed on it: {results.failures[image.file_name]}"
+    if image.file_name not in results.detections:
+        return "the detector's results do not hold it"
+    category, no_label = _label_of(rows, rules)
+    boxes = [row.box for row in rows if row.box and row.category.strip().lower() != EMPTY]
+    taken: dict[str, Chosen] = {}
+    # Of the same box twice the surer one stays.
+    for found in sorted(results.detections[image.file_name], key=lambda one: -one.confidence):
+        box, fate, warning = coco_box.read({"bbox_relative": list(found.box)}, None)
+        fate = _fate(found, box, boxes, rules) or fate or no_label
+        id_ = box_id("", category, box) if box else ""
+        if not fate and id_ in taken:
+            fate = "the same box is there twice"
+        if box and not fate:
+            taken[id_] = Chosen(id_, "", category, found.confidence, box, warning=warning)
+        selection.detections[fate or USED] += 1
+    if taken:
+        selection.boxes[image.image_id].extend(taken.values())
+        return ""
+    overlapping = "but what overlaps a box of the export" if boxes else ""
+    return no_label or f"no animal detected at {rules.threshold:g} or more {overlapping}".strip()
+
+
+def _label_of(rows: list[Annotation], rules: Rules) -> tuple[str, str]:
+    """Return the one animal category of an image, or "" and why there is none.
+
+    What no person validated is no label, but it is reason enough to doubt another one.
+    """
+    animals = [row for row in rows if _is_animal(row) and not _too_little(row, rules)]
+    categories = sorted({row.category for row in animals})
+    if not any(row.validated or rules.include_unvalidated for row in animals):
+        return "", "its image has no label of an animal"
     if len(categories) > 1:
-        return [], f"several categories ({', '.join(categories)}): which detection is which?"
-    if file_name in results.failures:
-        return [], f"the detector failed on it: {results.failures[file_name]}"
-    if file_name not in results.detections:
-        return [], "the detector's results do not hold it"
-    found = [
-        _as_chosen(detection, categories[0])
-        for detection in results.detections[file_name]
-        if detection.category == ANIMAL and detection.confidence >= threshold
-    ]
-    found.sort(key=lambda one: one.confidence)  # of the same box twice the surer one stays
-    boxes = {one.box_id: one for one in found if one.box[2] > 0 and one.box[3] > 0}
-    return list(boxes.values()), "" if boxes else f"no animal detected at {threshold:g} or more"
+        return "", f"several categories ({', '.join(categories)}): which detection is which?"
+    return categories[0], ""
 
 
-def _as_chosen(detection: Detection, category: str) -> Chosen:
-    x, y, width, height = detection.box
-    left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + width, 1.0), min(y + height, 1.0)
-    box = (left, top, right - left, bottom - top)
-    return Chosen(box_id("", category, box), "", category, detection.confidence, box)
+def _fate(found: Detection, box: Box | None, boxes: list[Box], rules: Rules) -> str:
+    """Return why a detection is not cut whatever its image's label is, or ""."""
+    if found.category != ANIMAL:
+        return f"category {found.category}"
+    if found.confidence < rules.threshold:
+        return f"below the threshold {rules.threshold:g}"
+    if box and any(overlap(box, other) >= rules.iou for other in boxes):
+        return "overlaps a box of the export, which wins"
+    return ""
 
 
 def box_id(annotation_id: str, category: str, box: Box) -> str:

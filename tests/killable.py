@@ -5,6 +5,7 @@ answers with a line of JSON. A change is what Python's audit events tell of: a f
 writing, renamed, removed, a link or a folder made. The signal comes right before the change.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,9 +61,9 @@ class Runner:
 
 
 @contextmanager
-def runner() -> Iterator[Runner]:
-    """Yields what runs commands; one process for all of them."""
-    command = [sys.executable, str(Path(__file__).resolve())]
+def runner(*words: str) -> Iterator[Runner]:
+    """Yields what runs commands; one process for all of them. With `detect`, it loads its YOLOs."""
+    command = [sys.executable, str(Path(__file__).resolve()), *words]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -145,6 +147,14 @@ def perform(order: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def load_yolos() -> None:
+    """Loads them in the order of a real run: ultralytics changes what is loaded before it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("animl_pipeline.detector", "ultralytics.nn.tasks", "yolov5"):
+            importlib.import_module(name)
+
+
 def main() -> None:
     import torch.utils.tensorboard  # noqa: F401 - loaded once, before any fork
 
@@ -153,6 +163,8 @@ def main() -> None:
     from animl_pipeline.stages import crop, download, evaluate, split, train  # noqa: F401
     from animl_pipeline.storage import s3  # noqa: F401
 
+    if "detect" in sys.argv:
+        load_yolos()
     for line in sys.stdin:
         print(json.dumps(perform(json.loads(line))), flush=True)
 

@@ -27,12 +27,19 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "--endpoint-url": None, "--profile": None, "--region": None, "--no-sign-request": None,
         "--requester-pays": None, "--workers": None, "--dry-run": None, "--tolerate": "0.0",
     },
+    "check": {"--coco-file": "required", "--output-file": "export_report.json"},
+    "convert": {"--input-file": "required", "--output-file": "required", "--to": "megadetector"},
+    "detect": {
+        "--images-dir": "images", "--model": "MDV5A", "--output-file": "detections.json",
+        "--threshold": "0.1", "--image-size": None, "--device": "auto", "--batch-size": None,
+        "--workers": None, "--tolerate": "0.01",
+    },
     "crop": {
         "--coco-file": "images/cct.json", "--images-dir": "images", "--output-dir": "crops",
         "--detections": None, "--threshold": "0.2", "--square-crops": "square-crops",
         "--no-square-crops": "square-crops", "--margin": "0.0", "--quality": "95",
         "--dataset": None, "--include-unvalidated": None, "--workers": None,
-        "--tolerate": "0.01",
+        "--tolerate": "0.01", "--iou": "0.5", "--sequence-labels": None,
     },
     "split": {
         "--crops-dir": "crops", "--output-dir": "dataset", "--label-spec": None,

@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -390,15 +391,21 @@ def test_a_label_without_a_box_takes_the_boxes_of_the_detector(
     place([without_box("aa"), fox("bb", "2")])
     other = [0.6, 0.6, 0.2, 0.2]
     found = [("1", 0.9, BOX), ("1", 0.3, other), ("1", 0.1, other), ("2", 0.99, BOX)]
-    megadetector_results(**{"1": found, "2": [("1", 0.9, [0, 0, 0.1, 0.1])]})
-    pipeline("crop", "--detections", "md.json")
+    megadetector_results(
+        **{"1": found, "2": [("1", 0.95, [0.25, 0.25, 0.3, 0.3]), ("1", 0.8, [0, 0, 0.1, 0.1])]}
+    )
+    done = pipeline("crop", "--detections", "md.json")
     cut = [(row["image"], row["category"], row["confidence"], row["annotation_id"])
            for row in rows()]  # fmt: skip
     assert sorted(cut) == [
         ("1.jpg", "fox", "0.3", ""),
         ("1.jpg", "fox", "0.9", ""),
+        ("2.jpg", "fox", "0.8", ""),
         ("2.jpg", "fox", "1.0", "bb"),
     ]
+    assert re.findall(r"of 6 detections|\d  cut|\d  overlaps a box of the export", done.out) == [
+        "of 6 detections", "3  cut", "1  overlaps a box of the export",
+    ]  # fmt: skip
 
 
 def test_the_crop_of_a_detection_keeps_its_name_when_other_detections_come(

@@ -2,14 +2,19 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
+from shop import Done
+from test_megadetector import errors_of_megadetector
 
-from animl_pipeline import stages
+from animl_pipeline import conversion, stages
+from animl_pipeline.formats import coco, megadetector
 from animl_pipeline.stages import crop
 
 FIXTURES = Path(__file__).parents[2] / "shared/fixtures/animl"
@@ -70,7 +75,7 @@ class Cropped:
     file_names: dict[int, str]  # by image number
 
 
-def crop_fixture(coco_file: str, images: str, folder: Path, **options: bool) -> Cropped:
+def crop_fixture(coco_file: str, images: str, folder: Path, **options: Any) -> Cropped:
     number_of = json.loads((FIXTURES / "cct.json").read_bytes())["images"]
     numbers = {image["id"].split(":")[-1]: image["original_file_name"] for image in number_of}
     records = json.loads((FIXTURES / coco_file).read_bytes())["images"]
@@ -205,6 +210,52 @@ def test_every_annotation_and_every_image_without_one_is_accounted_for(cropped: 
     rows = len(content["annotations"])
     rows += sum(image["id"] not in annotated for image in content["images"])
     assert len(cropped.rows) + len(cropped.failures) == rows
+
+
+def test_the_boxes_that_were_used_are_valid_results_with_their_annotations(
+    cropped: Cropped,
+) -> None:
+    path = cropped.folder / "detections.json"
+    assert errors_of_megadetector(path) == []
+    found = megadetector.read(path)
+    used = {one.annotation_id: one for boxes in found.detections.values() for one in boxes}
+    assert used.keys() == {row["annotation_id"] for row in cropped.rows}
+    for row in cropped.rows:
+        [(category, probability)] = used[row["annotation_id"]].classifications
+        assert (category, probability) == (row["category"], 1.0)
+    assert set(found.failures) == {cropped.file_names[17], cropped.file_names[18]}
+
+
+@pytest.mark.parametrize("name", ["cct.json", "cct_2023.json"])
+def test_a_detectors_boxes_over_those_of_people_change_nothing(tmp_path: Path, name: str) -> None:
+    folder = "images" if name == "cct.json" else "images_2023"
+    results = tmp_path / "md.json"
+    images, _ = conversion.results_of(coco.read(FIXTURES / name))
+    seen = [one._replace(detections=[replace(box, confidence=0.9) for box in one.detections])
+            for one in images]  # fmt: skip
+    megadetector.write(results, seen, detector="as people drew them")
+    without = crop_fixture(name, folder, tmp_path / "without")
+    with_them = crop_fixture(name, folder, tmp_path / "with", detections=results)
+    assert with_them.rows == without.rows
+    rows = [(row["image"], row["annotation_id"]) for row in with_them.failures]
+    assert rows == [(row["image"], row["annotation_id"]) for row in without.failures]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "--coco-file"),
+        ("convert", "--output-file", "out.json", "--input-file"),
+        ("crop", "--coco-file"),
+        ("download", "--source", ".", "--coco-file"),
+    ],
+)
+def test_the_truncated_export_is_explained_by_every_command_that_reads_one(
+    pipeline: Callable[..., Done], words: tuple[str, ...]
+) -> None:
+    done = pipeline(*words, FIXTURES / "cct_truncated.json")
+    assert (done.code, done.out) == (1, "")
+    assert re.search(r"cut off at line \d+.*18,000 images.*Export in parts", done.err)
 
 
 def test_too_many_failures_end_with_exit_code_3(pipeline: Callable[..., object]) -> None:

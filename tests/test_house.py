@@ -22,8 +22,8 @@ README = ROOT / "README.md"
 LEVELS = (
     {"", "errors", "processes"},
     {"boxes", "devices", "files", "formats", "formats.csv_file", "formats.json_file",
-     "formats.sequences", "jpeg", "learning.memory", "learning.sampling", "plots", "recipe",
-     "scored", "splitting", "splitting.balance", "stopping", "workers"},
+     "formats.sequences", "jpeg", "learning.memory", "learning.sampling", "plots", "reasons",
+     "recipe", "scored", "splitting", "splitting.balance", "stopping", "workers"},
     {"artifacts", "calibration", "classifier", "evaluation.mapping",
      "formats.classification_ds", "formats.coco_box", "images", "intervals",
      "learning.optimisation", "report.curves", "splitting.likeness", "splitting.local_search",
@@ -33,13 +33,14 @@ LEVELS = (
      "learning.state", "learning.together", "ledger", "metrics", "report.gradcam",
      "splitting.audit", "splitting.partition", "storage.folder", "storage.quick",
      "storage.web"},
-    {"evaluation.breakdown", "evaluation.comparison", "fetching", "formats.md_evaluator",
-     "learning.building", "learning.keeping", "learning.watch", "report.gallery", "selection",
-     "splitting.division", "splitting.labelling", "splitting.locations", "splitting.page",
-     "storage.s3"},
+    {"conversion", "detector", "evaluation.breakdown", "evaluation.comparison", "fetching",
+     "formats.coco_out", "formats.md_evaluator", "learning.building", "learning.keeping",
+     "learning.watch", "report.gallery", "selection", "splitting.division",
+     "splitting.labelling", "splitting.locations", "splitting.page", "storage.s3",
+     "unfinished"},
     {"cutting", "evaluation.matching", "evaluation.prediction", "learning", "report",
      "splitting.fixed", "splitting.outputs", "splitting.rarity", "splitting.summary"},
-    {"evaluation"},
+    {"evaluation", "export_check"},
     {"evaluation.peers", "stages"},
     {*(f"stages.{name}" for name in stages.STAGES), "project"},
     {"cli"},
@@ -107,6 +108,12 @@ def test_no_stage_imports_another_and_nothing_imports_the_command_line(name: str
     if name != "__main__":
         assert "cli" not in found
     assert not any(other.startswith("stages.") for other in found)
+
+
+def test_one_module_alone_knows_megadetector_and_its_yolos() -> None:
+    theirs = re.compile(r"^\s*(?:import|from) (megadetector|ultralytics|yolov5|yolov9)\b", re.M)
+    found = [name for name, path in MODULES.items() if theirs.search(path.read_text("utf-8"))]
+    assert found == ["detector"]
 
 
 @pytest.mark.parametrize("name", MODULES)

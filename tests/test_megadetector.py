@@ -14,7 +14,7 @@ from PIL import ImageFile
 
 from animl_pipeline.errors import InputInvalid, InputMissing, PipelineError
 from animl_pipeline.formats import megadetector
-from animl_pipeline.formats.megadetector import Detection, Results, UsedImage
+from animl_pipeline.formats.megadetector import Detection, Facts, Image, Results
 
 Content = dict[str, Any]
 Read = Callable[..., Results]
@@ -199,12 +199,18 @@ def test_a_results_file_mutated_is_read_or_refused(read: Read) -> None:
 
 # --- what is written ------------------------------------------------------------------------------
 
+BOX = (0.1, 0.2, 0.3, 0.4)
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+FACTS = Facts("p:1", "Harbor", "2023-03-02T06:41:10.000-08:00", "burst", 640, 480)
 USED = [
-    UsedImage("p/a.jpg", "Harbor", "2023-03-02T06:41:10.000-08:00", "",
-              [("fox", 1.0, (0.1, 0.2, 0.3, 0.4)), ("scrub jay", 0.5, (0.0, 0.0, 1.0, 1.0))]),
-    UsedImage("p/b.jpg", "", "", "", []),
-    UsedImage("p/c.jpg", "NA", "", "picture is truncated: image file is truncated", [
-        ("fox", 1.0, (0.1, 0.2, 0.3, 0.4))]),
+    Image("p/a.jpg", [
+        Detection("animal", 1.0, BOX, (("fox", 1.0),), "bc21", validated=True),
+        Detection("animal", 0.5, WHOLE, (("scrub jay", 0.75), ("fox", 0.25))),
+        Detection("person", 0.5, WHOLE),
+    ], "", FACTS),
+    Image("p/b.jpg", []),
+    Image("p/c.jpg", [Detection("animal", 1.0, BOX)],
+          "picture is truncated: image file is truncated", Facts(location="NA")),
 ]  # fmt: skip
 
 
@@ -219,36 +225,37 @@ def errors_of_megadetector(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("images", [USED, [], USED[1:2]])
 def test_what_is_written_passes_megadetectors_own_validator(
-    tmp_path: Path, images: list[UsedImage]
+    tmp_path: Path, images: list[Image]
 ) -> None:
     megadetector.write(tmp_path / "d.json", images, detector="boxes of people")
     assert errors_of_megadetector(tmp_path / "d.json") == []
 
 
-def test_what_is_written_is_read_back_as_animals(tmp_path: Path) -> None:
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     megadetector.write(tmp_path / "d.json", USED, detector="boxes of people")
     found = megadetector.read(tmp_path / "d.json")
-    assert found.detections["p/a.jpg"] == [
-        Detection("animal", 1.0, (0.1, 0.2, 0.3, 0.4), (("fox", 1.0),)),
-        Detection("animal", 0.5, (0.0, 0.0, 1.0, 1.0), (("scrub jay", 1.0),)),
-    ]
+    assert found.detections == {"p/a.jpg": USED[0].detections, "p/b.jpg": [], "p/c.jpg": []}
     assert found.classes == ("fox", "scrub jay")
     assert found.failures == {"p/c.jpg": "picture is truncated: image file is truncated"}
-    assert list(found.detections) == ["p/a.jpg", "p/b.jpg", "p/c.jpg"]
+    assert found.facts == {"p/a.jpg": FACTS, "p/c.jpg": Facts(location="NA")}
 
 
-def test_what_is_written_shows_species_location_and_datetime(tmp_path: Path) -> None:
-    megadetector.write(tmp_path / "d.json", USED, detector="boxes of people")
+def test_what_is_written_is_in_the_newest_version_of_the_format(tmp_path: Path) -> None:
+    megadetector.write(tmp_path / "d.json", USED, detector="boxes of people", threshold=0.1)
     content = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
-    names = content["classification_categories"]
-    shown = [
-        names[detection["classifications"][0][0]]
-        for detection in content["images"][0]["detections"]
-    ]
-    assert shown == ["fox", "scrub jay"]
-    assert content["images"][0]["location"] == "Harbor"
-    assert "location" not in content["images"][1]
-    assert content["info"] == {"format_version": "1.4", "detector": "boxes of people"}
+    batch = pytest.importorskip("megadetector.detection.run_detector_batch")
+    assert content["info"] == {
+        "format_version": batch.current_format_version,
+        "detector": "boxes of people",
+        "threshold": 0.1,
+    }
+
+
+def test_a_category_of_other_results_is_written_as_an_animal_of_that_name(tmp_path: Path) -> None:
+    megadetector.write(tmp_path / "d.json", [Image("a.jpg", [Detection("fox", 0.5, BOX)])],
+                       detector="x")  # fmt: skip
+    [found] = megadetector.read(tmp_path / "d.json").detections["a.jpg"]
+    assert found == Detection("animal", 0.5, BOX, (("fox", 1.0),))
 
 
 def test_images_may_be_made_one_by_one(tmp_path: Path) -> None:
@@ -260,7 +267,7 @@ def test_images_may_be_made_one_by_one(tmp_path: Path) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.text(min_size=1, max_size=8).filter(str.isprintable),
+            st.text(min_size=1, max_size=8).filter(str.isprintable).filter(str.strip),
             st.floats(0, 1),
             st.tuples(*[st.floats(0, 1)] * 4),
         ),
@@ -272,7 +279,8 @@ def test_any_boxes_are_valid_and_read_back_bit_for_bit(
     boxes: list[tuple[str, float, tuple[float, float, float, float]]],
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
-    megadetector.write(path, [UsedImage("a.jpg", "", "", "", boxes)], detector="x")
+    found_boxes = [Detection("animal", conf, box, ((name, 1.0),)) for name, conf, box in boxes]
+    megadetector.write(path, [Image("a.jpg", found_boxes)], detector="x")
     assert errors_of_megadetector(path) == []
     found = megadetector.read(path).detections["a.jpg"]
     assert [(d.confidence, d.box) for d in found] == [(conf, box) for _, conf, box in boxes]

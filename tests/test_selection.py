@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from animl_pipeline.boxes import Box
 from animl_pipeline.formats.coco import Annotation, Export, Image, Problem
 from animl_pipeline.formats.megadetector import Detection, Results
-from animl_pipeline.selection import Selection, box_id, select
+from animl_pipeline.selection import USED, Rules, Selection, box_id, select
 
 BOX: Box = (0.1, 0.2, 0.3, 0.4)
 NO_BOX = "no box: a label of the whole image"
@@ -48,10 +48,17 @@ def chosen(
     detections: list[Detection] | Results | None = None,
     images: list[Image] | None = None,
     include_unvalidated: bool = False,
+    sequence_labels: bool = False,
 ) -> Selection:
     results = Results({"a.jpg": detections}, {}) if isinstance(detections, list) else detections
     export = Export(images or [image()], list(rows), [], [], "d", "file_name")
-    return select(export, results, threshold=0.2, include_unvalidated=include_unvalidated)
+    rules = Rules(
+        threshold=0.2,
+        iou=0.5,
+        include_unvalidated=include_unvalidated,
+        sequence_labels=sequence_labels,
+    )
+    return select(export, results, rules)
 
 
 def reasons(selection: Selection) -> list[str]:
@@ -119,8 +126,8 @@ def test_an_image_with_an_unsafe_name_is_said_for_each_annotation() -> None:
 def test_the_problems_of_the_export_are_refused_rows() -> None:
     problems: list[Problem] = [("a.jpg", "", "images[1]: twice"), ("", "9", "annotations[2]: gone")]
     export = Export([image()], [row()], problems[:1], problems[1:], "d", "file_name")
-    found = select(export, None, threshold=0.2, include_unvalidated=False)
-    assert found.refused == problems
+    rules = Rules(threshold=0.2, iou=0.5, include_unvalidated=False, sequence_labels=False)
+    assert select(export, None, rules).refused == problems
 
 
 # --- a detector's boxes ---------------------------------------------------------------------------
@@ -154,10 +161,88 @@ def test_a_sequences_label_is_not_used_for_one_images_detections() -> None:
     assert "a sequence's label says too little" in reasons(found)[0]
 
 
-def test_a_persons_box_wins_over_the_detector() -> None:
-    found = chosen(row("1"), label("2", category="bird"), detections=[detection()])
-    assert [box.annotation_id for box in found.boxes["a"]] == ["1"]
-    assert found.refused == [("a.jpg", "2", NO_BOX)]
+def test_a_label_of_a_sequence_is_used_where_that_is_asked_for() -> None:
+    rows = label(sequence_level=True), label("2", category="person")
+    found = chosen(*rows, detections=[detection()], sequence_labels=True)
+    assert [box.category for box in found.boxes["a"]] == ["fox"]
+    assert found.refused == [("a.jpg", "2", "category person is not an animal")]
+
+
+def test_an_images_own_label_is_used_beside_one_of_its_sequence() -> None:
+    rows = label("1"), label("2", category="bird", sequence_level=True)
+    found = chosen(*rows, detections=[detection()])
+    assert [box.category for box in found.boxes["a"]] == ["fox"]
+    assert [id_ for _, id_, _ in found.refused] == ["2"]
+    assert "a sequence's label says too little" in reasons(found)[0]
+
+
+def test_a_persons_box_wins_over_a_detection_that_overlaps_it() -> None:
+    over = detection(box=(0.1, 0.2, 0.3, 0.3))
+    found = chosen(row("1"), detections=[over, detection(box=(0.6, 0.6, 0.2, 0.2))])
+    assert [(box.annotation_id, box.box) for box in found.boxes["a"]] == [
+        ("1", BOX),
+        ("", (0.6, 0.6, 0.2, 0.2)),
+    ]
+    assert found.detections == {"overlaps a box of the export, which wins": 1, USED: 1}
+
+
+@pytest.mark.parametrize(
+    "other", [{"category": "person"}, {"category": "vehicle"}, {"validated": False}]
+)
+def test_a_box_that_gives_no_crop_takes_the_detection_that_overlaps_it_along(
+    other: dict[str, Any],
+) -> None:
+    found = chosen(label("1"), row("2", **other), detections=[detection()])
+    assert not found.boxes["a"]
+    assert len(found.refused) == 2
+
+
+def test_a_frame_that_someone_called_empty_does_not_hide_what_is_in_it() -> None:
+    whole = row("2", category="empty", box=(0.0, 0.0, 1.0, 1.0))
+    found = chosen(label("1"), whole, detections=[detection(box=(0.0, 0.0, 0.9, 0.9))])
+    assert len(found.boxes["a"]) == 1
+
+
+def test_a_category_that_nobody_validated_is_reason_to_doubt_the_others() -> None:
+    rows = label("1"), row("2", category="bird", box=(0.8, 0.8, 0.1, 0.1), validated=False)
+    found = chosen(*rows, detections=[detection()])
+    assert not found.boxes["a"]
+    assert "several categories (bird, fox)" in reasons(found)[1]
+
+
+def test_a_persons_boxes_of_two_categories_leave_other_detections_without_a_label() -> None:
+    rows = row("1"), row("2", category="bird", box=(0.8, 0.8, 0.1, 0.1))
+    found = chosen(*rows, detections=[detection(box=(0.5, 0.1, 0.2, 0.2))])
+    assert [box.annotation_id for box in found.boxes["a"]] == ["1", "2"]
+    assert sum(found.detections.values()) == 1
+    assert "several categories" in next(iter(found.detections))
+
+
+def test_every_detection_is_counted_by_what_became_of_it() -> None:
+    results = Results(
+        {
+            "a.jpg": [
+                detection(),
+                detection(),
+                detection("person"),
+                detection(confidence=0.1),
+                detection(box=(1.1, 0.0, 0.2, 0.2)),
+            ],
+            "b.jpg": [detection()],
+            "gone.jpg": [detection(), detection()],
+        },
+        {},
+    )
+    found = chosen(label(), images=[image("a"), image("b")], detections=results)
+    assert found.detections == {
+        USED: 1,
+        "the same box is there twice": 1,
+        "category person": 1,
+        "below the threshold 0.2": 1,
+        "box lies outside the frame": 1,
+        "its image has no label of an animal": 1,
+        "its image is not in the export": 2,
+    }
 
 
 @pytest.mark.parametrize("category", ["empty", "person", "vehicle"])

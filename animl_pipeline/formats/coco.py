@@ -18,7 +18,7 @@ from animl_pipeline.formats import coco_box, json_file, sequences
 
 IMAGE_FIELDS = (
     "id", "file_name", "original_relative_path", "serving_bucket_key", "location", "datetime",
-    "date_captured", "seq_id", "width", "height",
+    "date_captured", "seq_id", "width", "height", "corrupt",
 )  # fmt: skip
 ANNOTATION_FIELDS = (
     "id", "image_id", "category_id", "bbox", "bbox_relative", "validated", "confidence",
@@ -41,6 +41,7 @@ class Image(NamedTuple):
     width_px: int
     height_px: int
     unsafe: str  # why file_name may not be written, or ""
+    corrupt: bool = False  # as the source says of the picture
 
 
 class Annotation(NamedTuple):
@@ -178,7 +179,7 @@ def _read_images(
 
 
 def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, unsafe: str) -> Image:
-    width, height = (coco_box.side(record.get(name)) for name in ("width", "height"))
+    width, height = (json_file.side_px(record.get(name)) for name in ("width", "height"))
     return Image(
         image_id=image_id,
         file_name=name,
@@ -189,6 +190,7 @@ def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, uns
         width_px=width if height else 0,
         height_px=height if width else 0,
         unsafe=unsafe,
+        corrupt=record.get("corrupt") is True,
     )
 
 
@@ -202,12 +204,13 @@ def _sizes(
         image_id: (image.width_px, image.height_px) if image.width_px else None
         for image_id, image in images.items()
     }
-    for record in annotations:
-        if not isinstance(record, dict) or not isinstance(record.get("bbox"), list | dict):
-            continue
-        image_id = json_file.text(record.get("image_id"))
-        nulls = coco_box.four_numbers(record["bbox"]) is None
-        if size_of and not nulls and image_id in images and sizes[image_id] is None:
+    if size_of is None:
+        return sizes
+    unknown = {image_id for image_id, size in sizes.items() if size is None}
+    for record in annotations if unknown else ():
+        image_id = json_file.text(record.get("image_id")) if isinstance(record, dict) else ""
+        if image_id in unknown and coco_box.four_numbers(record.get("bbox")):
+            unknown.discard(image_id)
             image = images[image_id]
             sizes[image_id] = None if image.unsafe else size_of(image.file_name)
     return sizes
@@ -218,7 +221,7 @@ def _read_categories(records: list[Any], path: Path) -> dict[int | str, str]:
     categories: dict[int | str, str] = {}
     for row, record in enumerate(records):
         name = json_file.text(record.get("name")) if isinstance(record, dict) else ""
-        if not name or not isinstance(record.get("id"), int | str):
+        if not name.strip() or not isinstance(record.get("id"), int | str):
             raise InputInvalid(f"{path}: categories[{row}] has no id and name: {record!r}.")
         if categories.setdefault(record["id"], name) != name:
             raise InputInvalid(
@@ -276,17 +279,11 @@ def _annotation(
         category=category,
         validated=record.get("validated", True) is not False,
         sequence_level=record.get("sequence_level_annotation") is True,
-        confidence=_confidence(record.get("confidence")),
+        confidence=coco_box.confidence(record.get("confidence")),
         box=box,
         reason=reason,
         warning=warning,
     )
-
-
-def _confidence(value: Any) -> float:
-    """Return the confidence of a machine's label; of a person's, who gives none, 1."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and 0 <= value <= 1 else 1.0
 
 
 def _dataset_name(content: dict[str, Any], images: dict[str, Image], path: Path) -> str:

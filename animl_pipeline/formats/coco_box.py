@@ -1,10 +1,10 @@
-"""The box of a COCO Camera Traps annotation: pixels or fractions, list or Animl's early object."""
+"""The numbers of a COCO Camera Traps annotation: its box in all of its forms, its confidence."""
 
 from typing import Any
 
 from animl_pipeline.boxes import Box
+from animl_pipeline.formats import json_file
 
-SIDE_MAX = 1e9  # and no box number is larger: past it a number is nonsense, or overflows
 ROUNDING_NORM = 1e-3  # of boxes given as fractions, which are often rounded to three decimals
 ROUNDING_PX = 1.0  # Animl rounds x and width apart, so a box may leave the frame by one pixel
 
@@ -50,15 +50,12 @@ def four_numbers(box: Any) -> Box | None:
         box = [box.get(key) for key in ("left", "top", "width", "height")]
     if not isinstance(box, list) or len(box) != 4:
         return None
-    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in box):
-        return None
-    if not all(-SIDE_MAX < number < SIDE_MAX for number in box):  # false for NaN, too
+    if not all(map(json_file.is_number, box)):
         return None
     x, y, width, height = (float(number) for number in box)
     return x, y, width, height
 
 
-def side(value: Any) -> int:
-    """Return a record's width or height in pixels, or 0 if that is not what it is."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if number and 1 <= value < SIDE_MAX else 0
+def confidence(value: Any) -> float:
+    """Return the confidence of a machine's label; of a person's, who gives none, 1."""
+    return float(value) if json_file.is_number(value) and 0 <= value <= 1 else 1.0

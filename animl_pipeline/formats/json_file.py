@@ -11,6 +11,7 @@ from animl_pipeline.errors import InputInvalid, InputMissing
 CHUNK_CHARACTERS = 1 << 20
 VALUE_CHARACTERS_MAX = 1 << 28  # of one item: no record of an export comes near it
 TRUNCATED_BY = 16  # an error this near to the end of what is read may be but a lack of more
+NUMBER_MAX = 1e9  # past it a number of a picture is nonsense, or overflows
 BLANK = re.compile(r"[ \t\r\n]*")
 DECODER = json.JSONDecoder()
 
@@ -188,3 +189,14 @@ def text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return str(value).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a foreign value is a number that a box, a side or a confidence can be."""
+    # The type itself: a bool is an int to isinstance, which takes twice as long at that.
+    return type(value) in (int, float) and -NUMBER_MAX < value < NUMBER_MAX  # false for NaN, too
+
+
+def side_px(value: Any) -> int:
+    """Return a record's width or height in pixels, or 0 if that is not what it is."""
+    return int(value) if is_number(value) and value >= 1 else 0

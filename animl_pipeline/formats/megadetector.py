@@ -1,43 +1,64 @@
-"""MegaDetector results: reads formats 1.0 to 1.6, writes 1.4."""
+"""MegaDetector results: reads formats 1.0 to 1.6, writes 1.6."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from animl_pipeline import files
 from animl_pipeline.boxes import Box
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.formats import json_file
 
-FORMAT_VERSION = "1.4"
-NUMBER_MAX = 1e9  # past it a fraction or a confidence is nonsense, or overflows
+FORMAT_VERSION = "1.6"
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own
+IDS = {name: number for number, name in CATEGORIES.items()}
+ANIMAL = CATEGORIES["1"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Detection:
     """A detector's box: category name, confidence, and fractions of the upright image.
 
-    `classifications` is what a classifier said of it, (name, probability) each.
+    `classifications` is what a classifier said of it, (name, probability) each. The rest is what
+    results made from an export hold beside: whose box it is, and whether a person validated it.
     """
 
     category: str
     confidence: float
     box: Box
     classifications: tuple[tuple[str, float], ...] = ()
+    annotation_id: str = ""
+    validated: bool = False
+
+
+class Facts(NamedTuple):
+    """What results may hold of an image beside its boxes, under the names an export has for it."""
+
+    image_id: str = ""
+    location: str = ""
+    datetime: str = ""
+    sequence: str = ""
+    width_px: int = 0
+    height_px: int = 0
+
+
+FACT_KEYS = ("id", "location", "datetime", "seq_id", "width", "height")  # in the file, in order
 
 
 @dataclass(frozen=True)
 class Results:
     """Detections by file, and the reason for each file the detector could not look at.
 
-    `classes` are the names of all labels a classifier had to choose from.
+    `classes` are the names of all labels a classifier had to choose from; `facts` what else is
+    known of a file; `info` what the file says of how it was made.
     """
 
     detections: dict[str, list[Detection]]
     failures: dict[str, str]
     classes: tuple[str, ...] = ()
+    facts: dict[str, Facts] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 def read(path: Path) -> Results:
@@ -47,43 +68,66 @@ def read(path: Path) -> Results:
         InputMissing, InputInvalid: with the image's row and what is wrong in it.
     """
     content = json_file.read_object(path, what="a MegaDetector results file", lists=("images",))
-    names = content.get("detection_categories", CATEGORIES)
+    names = content.get("detection_categories")
+    names = CATEGORIES if names is None else names
     if not isinstance(names, dict):
         raise InputInvalid(f"{path}: detection_categories is not an object of id and name.")
     classes = content.get("classification_categories") or {}
     if not isinstance(classes, dict):
         raise InputInvalid(f"{path}: classification_categories is not an object of id and name.")
-    detections: dict[str, list[Detection]] = {}
-    failures: dict[str, str] = {}
+    labels = tuple(json_file.text(str(label)) for label in classes.values())
+    info = content.get("info")
+    results = Results({}, {}, labels, info=info if isinstance(info, dict) else {})
     for row, record in enumerate(content["images"]):
         where = f"{path}: images[{row}]"
         if not isinstance(record, dict) or not isinstance(record.get("file"), str):
             raise InputInvalid(f"{where} has no file.")
-        if record["file"] in detections:
-            raise InputInvalid(f"{where}: {record['file']} is there twice.")
+        name = json_file.text(record["file"])
+        if name in results.detections:
+            raise InputInvalid(f"{where}: {name} is there twice.")
         if record.get("failure"):
-            failures[record["file"]] = json_file.text(str(record["failure"]))
+            results.failures[name] = json_file.text(str(record["failure"]))
         found = record.get("detections") or []
         if not isinstance(found, list):
             raise InputInvalid(f"{where}: detections is not a list.")
-        detections[record["file"]] = [_detection(item, names, classes, where) for item in found]
-    return Results(detections, failures, tuple(map(str, classes.values())))
+        results.detections[name] = [_detection(item, names, classes, where) for item in found]
+        if facts := _facts(record):
+            results.facts[name] = facts
+    return results
+
+
+def _facts(record: dict[str, Any]) -> Facts | None:
+    """Return what an image's record holds beside its detections, or None if that is nothing."""
+    image_id, location, datetime, sequence = (
+        json_file.text(record.get(key)) for key in FACT_KEYS[:4]
+    )
+    width_px, height_px = (json_file.side_px(record.get(key)) for key in FACT_KEYS[4:])
+    sides = (width_px, height_px) if width_px and height_px else (0, 0)
+    facts = Facts(image_id, location, datetime, sequence, *sides)
+    return facts if any(facts) else None
 
 
 def _detection(
     record: Any, names: dict[str, Any], classes: dict[str, Any], where: str
 ) -> Detection:
     box = record.get("bbox") if isinstance(record, dict) else None
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(json_file.is_number, box)):
         raise InputInvalid(f"{where}: a detection's bbox is not four numbers: {box!r}.")
     category = str(record.get("category"))
     if category not in names:
         raise InputInvalid(f"{where}: category {category!r} is not in detection_categories.")
-    if not _is_number(record.get("conf")) or not 0 <= record["conf"] <= 1:
+    if not json_file.is_number(record.get("conf")) or not 0 <= record["conf"] <= 1:
         raise InputInvalid(f"{where}: conf is not a number from 0 to 1: {record.get('conf')!r}.")
     x, y, width, height = map(float, box)
     said = _classifications(record.get("classifications") or [], classes, where)
-    return Detection(str(names[category]), float(record["conf"]), (x, y, width, height), said)
+    return Detection(
+        json_file.text(str(names[category])),
+        float(record["conf"]),
+        (x, y, width, height),
+        said,
+        json_file.text(record.get("id")),
+        record.get("validated") is True,
+    )
 
 
 def _classifications(
@@ -96,58 +140,67 @@ def _classifications(
                 f"{where}: a classification is not an id of classification_categories and a "
                 f"probability: {pair!r}."
             )
-        if not _is_number(pair[1]) or not 0 <= pair[1] <= 1:
+        if not json_file.is_number(pair[1]) or not 0 <= pair[1] <= 1:
             raise InputInvalid(f"{where}: a classification's probability is {pair[1]!r}.")
-    return tuple((str(classes[str(number)]), float(value)) for number, value in pairs)
+    return tuple(
+        (json_file.text(str(classes[str(number)])), float(value)) for number, value in pairs
+    )
 
 
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -NUMBER_MAX < value < NUMBER_MAX  # false for NaN, too
-
-
-@dataclass(frozen=True)
-class UsedImage:
-    """An image and the boxes that were used of it: (category, confidence, box) each."""
+class Image(NamedTuple):
+    """What is written of one image; one with a failure has no detections."""
 
     file_name: str
-    location: str
-    datetime: str
-    failure: str
-    boxes: list[tuple[str, float, Box]]
+    detections: list[Detection]
+    failure: str = ""
+    facts: Facts = Facts()
 
 
-def write(path: Path, images: Iterable[UsedImage], *, detector: str) -> None:
-    """Write boxes as MegaDetector results.
+def write(path: Path, images: Iterable[Image], *, detector: str, **info: Any) -> None:
+    """Write MegaDetector results, an image a line; `info` is further members of `info`.
 
-    Every box is an `animal` detection with its category as a classification, so that tools that
-    filter on MegaDetector's categories see animals and tools that show species see species.
+    A detection of another category than MegaDetector's three is an `animal` with its category as
+    the classification: tools that filter on those three see an animal, those that show species
+    see the species.
     """
     images = list(images)
-    names = sorted({category for image in images for category, _, _ in image.boxes})
-    ids = {name: str(number) for number, name in enumerate(names, start=1)}
+    said = (label for image in images for found in image.detections for label in _labels(found))
+    ids = {name: str(number) for number, name in enumerate(sorted({name for name, _ in said}), 1)}
     content = {
-        "info": {"format_version": FORMAT_VERSION, "detector": detector},
+        "info": {"format_version": FORMAT_VERSION, "detector": detector, **info},
         "detection_categories": CATEGORIES,
         "classification_categories": {number: name for name, number in ids.items()},
-        "images": [_record(image, ids) for image in images],
+        "images": (_record(image, ids) for image in images),
     }
-    files.write_json(path, content)
+    files.write_lines(path, content)
 
 
-def _record(image: UsedImage, ids: dict[str, str]) -> dict[str, Any]:
-    extra = {"location": image.location, "datetime": image.datetime}
+def _labels(detection: Detection) -> tuple[tuple[str, float], ...]:
+    if detection.category in IDS:
+        return detection.classifications
+    return detection.classifications or ((detection.category, 1.0),)
+
+
+def _record(image: Image, ids: dict[str, str]) -> dict[str, Any]:
+    facts = zip(FACT_KEYS, image.facts, strict=True)
     record: dict[str, Any] = {"file": image.file_name}
-    record |= {key: value for key, value in extra.items() if value}
+    record |= {str(key): value for key, value in facts if value}
     if image.failure:
         return record | {"failure": image.failure, "detections": None}
-    detections = [
-        {
-            "category": "1",
-            "conf": confidence,
-            "bbox": list(box),
-            "classifications": [[ids[category], 1.0]],
-        }
-        for category, confidence, box in image.boxes
-    ]
-    return record | {"detections": detections}
+    return record | {"detections": [_box(found, ids) for found in image.detections]}
+
+
+def _box(detection: Detection, ids: dict[str, str]) -> dict[str, Any]:
+    labels = [[ids[name], probability] for name, probability in _labels(detection)]
+    record: dict[str, Any] = {
+        "category": IDS.get(detection.category, "1"),
+        "conf": detection.confidence,
+        "bbox": list(detection.box),
+    }
+    if labels:
+        record["classifications"] = labels
+    if detection.annotation_id:
+        record["id"] = detection.annotation_id
+    if detection.validated:
+        record["validated"] = True
+    return record

@@ -72,14 +72,21 @@ def merged(crops: "pd.DataFrame", same_as: dict[Place, str]) -> tuple["pd.DataFr
 
 def variants(crops: "pd.DataFrame") -> list[str]:
     """Return a sentence for each set of locations that may be one place in several spellings."""
+    return [
+        f"{sentence}: merge them with --location-map if so, since they may be in two parts now"
+        for sentence in variants_of(set(zip(crops["dataset"], crops["location"], strict=True)))
+    ]
+
+
+def variants_of(places: set[Place]) -> list[str]:
+    """Return, for each set of locations that may be one place, which they are."""
     alike: dict[Place, list[str]] = defaultdict(list)
-    for dataset, location in sorted(set(zip(crops["dataset"], crops["location"], strict=True))):
+    for dataset, location in sorted(places):
         plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", location).casefold())
         if plain:
             alike[dataset, plain].append(location)
     return [
-        f"{dataset}: {', '.join(map(repr, names))} may be one location: merge them with "
-        "--location-map if so, since they may be in two parts now"
+        f"{dataset}: {', '.join(map(repr, names))} may be one location"
         for (dataset, _), names in alike.items()
         if len(names) > 1
     ]

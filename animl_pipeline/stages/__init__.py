@@ -23,7 +23,9 @@ from typing import Any, Protocol, cast
 from animl_pipeline import files, processes
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
 
-STAGES = ("download", "crop", "split", "train", "evaluate")
+STAGES = ("check", "convert", "download", "detect", "crop", "split", "train", "evaluate")
+# These write one file, whole or not there, into a folder that is not their own.
+ONE_FILE = {"check", "convert", "detect"}
 BY_SEVERAL = {"train"}  # stages that several processes, started by torchrun, may share
 
 
@@ -202,11 +204,17 @@ def refuse_unfinished(folder: Path, *, but: str) -> None:
     The folder may be one of several that a stage makes (dataset/fold_0).
     """
     for place, name in itertools.product((folder, folder.parent), STAGES):
-        if name != but and journal(place, name).exists():
-            raise InputInvalid(
-                f"`pipeline {name}` into {place} was interrupted, or is running now: "
-                f"run `pipeline {name}` again (it goes on where it stopped), then this."
-            )
+        if name != but and name not in ONE_FILE:
+            refuse_unfinished_stage(place, name)
+
+
+def refuse_unfinished_stage(folder: Path, name: str) -> None:
+    """Raise InputInvalid if this stage, which writes to `folder`, has not ended."""
+    if journal(folder, name).exists():
+        raise InputInvalid(
+            f"`pipeline {name}` into {folder} was interrupted, or is running now: "
+            f"run `pipeline {name}` again (it goes on where it stopped), then this."
+        )
 
 
 def _who_writes(path: Path) -> str:

@@ -3,7 +3,7 @@
 Reads   images/cct.json         the export, for boxes, categories, locations
         images/<file_name>      the pictures
         images/download.csv     where there, for what `download` had not or found wrong
-        --detections            MegaDetector results, for images where no person drew a box
+        --detections            MegaDetector results, for animals without a person's box
 Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         crops/crops.csv         one row per crop, of every dataset cropped so far
         crops/failures.csv      every row of the export that gave no crop, and why
@@ -20,12 +20,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, cutting, files, images, ledger, selection, workers
+from animl_pipeline import (
+    artifacts,
+    conversion,
+    cutting,
+    files,
+    images,
+    ledger,
+    reasons,
+    selection,
+    workers,
+)
 from animl_pipeline.cutting import CROP_MARK, Outcome, crop_name
 from animl_pipeline.errors import ImageUnusable, InputInvalid, OptionError
 from animl_pipeline.formats import coco, megadetector
 from animl_pipeline.selection import Chosen
-from animl_pipeline.stages import Counts, option
+from animl_pipeline.stages import Counts, option, refuse_unfinished_stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +51,7 @@ class Options:
     images_dir: Path = option(Path("images"), help="Folder of the pictures.")
     output_dir: Path = option(Path("crops"), help="Folder for the crops.")
     detections: Path | None = option(
-        None, help="MegaDetector results, for images where no person drew a box."
+        None, help="MegaDetector results, for animals that no person drew a box around."
     )
     threshold: float = option(
         0.2, min=0.0, max=1.0, help="Least confidence of a detection that is cut."
@@ -53,6 +63,15 @@ class Options:
     quality: int = option(95, min=1, max=100, help="JPEG quality.")
     max_side: int | None = option(
         None, min=16, help="Pixels a crop's side is stored with at most; default: as it is."
+    )
+    iou: float = option(
+        0.5,
+        min=0.01,
+        max=1.0,
+        help="A detection that overlaps a box of the export by so much is that box.",
+    )
+    sequence_labels: bool = option(
+        False, help="A label of a whole sequence is one of every image of it, for its detections."
     )
     dataset: str | None = option(None, help="Name of this export; default: its Animl project.")
     include_unvalidated: bool = option(False, help="Also cut boxes that no person validated.")
@@ -79,13 +98,19 @@ class Options:
 
 def run(options: Options) -> Counts:
     """Cut what is missing or out of date, and account for every row of the export."""
+    if options.detections:
+        refuse_unfinished_stage(options.detections.parent, "detect")
     export = coco.read(options.coco_file, size_of=_size_of(options.images_dir))
     dataset = _dataset(options.dataset or export.dataset)
     chosen = selection.select(
         export,
         megadetector.read(options.detections) if options.detections else None,
-        threshold=options.threshold,
-        include_unvalidated=options.include_unvalidated,
+        selection.Rules(
+            threshold=options.threshold,
+            iou=options.iou,
+            include_unvalidated=options.include_unvalidated,
+            sequence_labels=options.sequence_labels,
+        ),
     )
     others = _rows_of_others(
         options.output_dir / artifacts.CROPS.name, dataset, export, named=bool(options.dataset)
@@ -118,7 +143,7 @@ def run(options: Options) -> Counts:
     _write_tables(options, others, rows, refused, odd)
     _write_detections(options, export, outcomes)
     _remove_stale(options.output_dir, dataset, {row["crop"] for row in rows})
-    return _counted(dataset, outcomes, refused, odd, options)
+    return _counted(dataset, outcomes, refused, odd, chosen.detections, options)
 
 
 def _size_of(images_dir: Path) -> Callable[[str], coco.Size | None]:
@@ -224,15 +249,11 @@ def _write_tables(
 
 def _write_detections(options: Options, export: coco.Export, outcomes: list[Outcome]) -> None:
     by_id = {outcome.image.image_id: outcome for outcome in outcomes}
-    used = []
-    for image in export.images:
-        outcome = by_id.get(image.image_id, Outcome(image, []))
-        found = [(box.category, box.confidence, box.box) for box in outcome.boxes]
-        used.append(
-            megadetector.UsedImage(
-                image.file_name, image.location, image.datetime, outcome.failure, found
-            )
-        )
+    used = [
+        conversion.image_of(image, outcome.boxes, outcome.failure)
+        for image in export.images
+        for outcome in (by_id.get(image.image_id, Outcome(image, [])),)
+    ]
     detector = options.detections.name if options.detections else "people"
     path = options.output_dir / "detections.json"
     megadetector.write(path, used, detector=f"boxes of {detector}")
@@ -251,20 +272,23 @@ def _counted(
     outcomes: list[Outcome],
     refused: list[coco.Problem],
     odd: list[coco.Problem],
+    detections: Counter[str],
     options: Options,
 ) -> Counts:
     total = sum(len(outcome.boxes) for outcome in outcomes)
     failed = sum(len(outcome.boxes) for outcome in outcomes if outcome.failure)
     cut_now = sum(outcome.cut_now for outcome in outcomes)
-    reasons = Counter(reason.split(":")[0] for _, _, reason in refused).most_common()
-    words = "".join(f"\n  {count:>7,}  {reason}" for reason, count in reasons)
+    words = reasons.told(reason for _, _, reason in refused)
     if refused:
         words += f"\n  each of them is in {options.output_dir / artifacts.REASONS.name}"
     if failed:
         words += "; `pipeline download` fetches missing and damaged pictures again"
+    if detections:
+        words += f"\nof {detections.total():,} detections{reasons.told(detections.elements())}"
     return Counts(
         items={"crops": total - failed, "failed": failed,
-               "rows without a crop": len(refused), "warnings": len(odd)},
+               "rows without a crop": len(refused), "warnings": len(odd),
+               "detections cut": detections[selection.USED]},
         summary=f"dataset {dataset!r}: {total - failed:,} crops ({cut_now:,} cut now), "
         f"{len(odd):,} with a warning -> {options.output_dir / artifacts.CROPS.name}; "
         f"{len(refused):,} rows of the export gave no crop{words}",

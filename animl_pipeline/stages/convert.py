@@ -1,0 +1,65 @@
+"""Turn a COCO Camera Traps export into MegaDetector results, or results into an export.
+
+Reads   --input-file      an export, or MegaDetector results of any version
+Writes  --output-file     the other: all that both can hold (README, Conversion)
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from animl_pipeline import conversion, reasons
+from animl_pipeline.errors import OptionError
+from animl_pipeline.formats import coco, coco_out, megadetector
+from animl_pipeline.stages import Counts, option
+
+
+class To(StrEnum):
+    """What is written."""
+
+    MEGADETECTOR = "megadetector"
+    COCO = "coco"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The knobs of `pipeline convert`."""
+
+    input_file: Path = option(help="An export, or MegaDetector results.")
+    output_file: Path = option(help="The file to write.")
+    to: To = option(To.MEGADETECTOR, help="What to write: MegaDetector results, or an export.")
+
+    @property
+    def folder(self) -> Path:
+        """Where the file goes, and the record beside it."""
+        return self.output_file.parent
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The file that is read."""
+        return [self.input_file]
+
+
+def run(options: Options) -> Counts:
+    """Write the other format, and count what it cannot hold."""
+    if options.output_file.resolve() == options.input_file.resolve():
+        raise OptionError("--output-file is the --input-file: name another.")
+    if options.to is To.COCO:
+        results = megadetector.read(options.input_file)
+        export = conversion.export_of(results, options.input_file.stem)
+        left_out = [*export.image_problems, *export.annotation_problems]
+        coco_out.write(options.output_file, export)
+        images, boxes = len(export.images), len(export.annotations)
+    else:
+        export = coco.read(options.input_file)
+        written, left_out = conversion.results_of(export)
+        whose = f"boxes of {options.input_file.name}"
+        megadetector.write(options.output_file, written, detector=whose)
+        images, boxes = len(written), sum(len(one.detections) for one in written)
+    clipped = sum(bool(row.box and row.warning) for row in export.annotations)
+    words = reasons.told(reason for _, _, reason in left_out)
+    return Counts(
+        items={"images": images, "boxes": boxes, "clipped": clipped, "left out": len(left_out)},
+        summary=f"{images:,} images with {boxes:,} boxes ({clipped:,} clipped to the frame) -> "
+        f"{options.output_file}; {len(left_out):,} rows left out{words}",
+    )
