@@ -55,7 +55,7 @@ def build_learner(
         len(train), None if loss_weighted else weights, batch_size=batch_size, seed=seed,
         rank=processes.rank(), ranks=processes.count(),
     )  # fmt: skip
-    drawn = Drawn(train, weights if loss_weighted else None)
+    in_loss = weights / weights.mean() if loss_weighted and weights is not None else None
     network = together.share_batch_norm(network, fabric.device)
     network, stepper = fabric.setup(
         network, make_optimizer(optimizer, network, lr=lr, weight_decay=weight_decay)
@@ -69,7 +69,7 @@ def build_learner(
         ),
         labels=card.labels,
         draws=draws,
-        train=loader(drawn, batches=draws, workers=readers),
+        train=loader(Drawn(train, in_loss), batches=draws, workers=readers),
         val=loader(val, batch_size=batch_size, workers=readers, order=own) if val else None,
         label_smoothing=label_smoothing,
         splits_batches=splits_batches,
