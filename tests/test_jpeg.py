@@ -121,7 +121,7 @@ def test_the_scans_of_a_progressive_jpeg_need_all_rows() -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8\xff\xc0", b"\xff\xd8\xff\xda\0\2", b"x" * 99,
-     b"\xff\xd8\xff\xc0\0\x0b\x08\0\x10\0\x10\0\xff\xda\0\2"],
+     b"\xff\xd8\xff\xc0\0\x0b\x08\0\x10\0\x10\0\xff\xda\0\2", b"\xff\xd8\xff\xc0\0\2\xff\xda\0\2"],
     ids=repr,
 )  # fmt: skip
 def test_what_has_no_frame_has_no_header(data: bytes) -> None:
