@@ -30,7 +30,7 @@ class Header(NamedTuple):
 
     height_at: int  # where the two bytes of the height are
     height_px: int
-    unit_px: int  # rows that are coded together
+    colour_px: int  # rows that share a sample of colour, at most
     sequential: bool
     restarts: bool
     data_at: int  # where the first coded data begin
@@ -99,7 +99,7 @@ def _header(data: bytes, frame_at: int, restarts: bool, data_at: int) -> Header 
     if not height_px or not factors or not all(factors):
         return None
     sequential = frame[1] != PROGRESSIVE
-    return Header(frame_at + 5, height_px, BLOCK_PX * max(factors), sequential, restarts, data_at)
+    return Header(frame_at + 5, height_px, max(factors), sequential, restarts, data_at)
 
 
 def has_end(data: bytes, header: Header) -> bool:
@@ -110,11 +110,12 @@ def has_end(data: bytes, header: Header) -> bool:
 def rows_needed(header: Header, bottom_px: int) -> int:
     """Return how many rows to decode so that those above `bottom_px` come out as ever.
 
-    Smooth upsampling of the colours looks at the row below, so that is one unit more than shown.
-    It is all rows where they are not stored one after the other.
+    Smooth upsampling of the colours looks at the row of samples below, so that is one more. It is
+    all rows where they are not stored one after the other.
     """
-    units = -(-bottom_px // header.unit_px) + 1
-    return min(units * header.unit_px, header.height_px) if header.sequential else header.height_px
+    if not header.sequential:
+        return header.height_px
+    return min(bottom_px + header.colour_px, header.height_px)
 
 
 def top(data: bytes, header: Header, rows_px: int) -> bytes:
