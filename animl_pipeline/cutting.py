@@ -16,8 +16,6 @@ from animl_pipeline.selection import Chosen
 SMALL_SIDE_PX = 40  # a square this small holds little that a classifier could learn
 CROP_MARK = "___"
 RULE_OPTIONS = ("square_crops", "margin", "quality", "max_side")
-
-
 # Of all threads together, at four bytes: a few pictures for each core, and the largest there is.
 PIXELS_AT_A_TIME = max(200_000_000, 25_000_000 * (os.cpu_count() or 1))
 _room = workers.Room(PIXELS_AT_A_TIME)

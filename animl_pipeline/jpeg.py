@@ -30,7 +30,7 @@ class Header(NamedTuple):
 
     height_at: int  # where the two bytes of the height are
     height_px: int
-    unit_px: int  # rows that are coded together
+    colour_px: int  # rows that share a sample of colour, at most
     sequential: bool
     restarts: bool
     data_at: int  # where the first coded data begin
@@ -78,29 +78,28 @@ def _may_be_filled_up(image: Image.Image) -> bool:
 
 def header(data: bytes) -> Header | None:
     """Return the header of a JPEG, or None where it is not quite by the book."""
-    at, frame, restarts = 2, None, False
+    at, frame_at, restarts = 2, 0, False
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
         if BASELINE <= marker <= 0xCF and marker not in NO_FRAME:
-            if frame or marker > PROGRESSIVE:
+            if frame_at or marker > PROGRESSIVE:
                 return None
-            frame = at, marker
+            frame_at = at
         restarts |= marker == RESTART_INTERVAL
         at += 2 + length
         if marker == START_OF_SCAN:
-            return _header(data, frame, restarts, at) if frame else None
+            return _header(data, frame_at, restarts, at) if frame_at else None
     return None
 
 
-def _header(data: bytes, frame: tuple[int, int], restarts: bool, data_at: int) -> Header | None:
-    at, marker = frame
-    components = data[at + 9]
-    factors = [data[at + 11 + 3 * number] & 15 for number in range(components)]
-    height_px = int.from_bytes(data[at + 5 : at + 7])
-    if not factors or not all(factors) or not height_px:
+def _header(data: bytes, frame_at: int, restarts: bool, data_at: int) -> Header | None:
+    length = int.from_bytes(data[frame_at + 2 : frame_at + 4])
+    frame = data[frame_at : frame_at + 2 + length]
+    height_px, factors = int.from_bytes(frame[5:7]), [byte & 15 for byte in frame[11::3]]
+    if not height_px or not factors or not all(factors):
         return None
-    unit_px = BLOCK_PX * max(factors)
-    return Header(at + 5, height_px, unit_px, marker != PROGRESSIVE, restarts, data_at)
+    sequential = frame[1] != PROGRESSIVE
+    return Header(frame_at + 5, height_px, max(factors), sequential, restarts, data_at)
 
 
 def has_end(data: bytes, header: Header) -> bool:
@@ -111,11 +110,12 @@ def has_end(data: bytes, header: Header) -> bool:
 def rows_needed(header: Header, bottom_px: int) -> int:
     """Return how many rows to decode so that those above `bottom_px` come out as ever.
 
-    Smooth upsampling of the colours looks at the row below, so that is one unit more than shown.
-    It is all rows where they are not stored one after the other.
+    Smooth upsampling of the colours looks at the row of samples below, so that is one more. It is
+    all rows where they are not stored one after the other.
     """
-    units = -(-bottom_px // header.unit_px) + 1
-    return min(units * header.unit_px, header.height_px) if header.sequential else header.height_px
+    if not header.sequential:
+        return header.height_px
+    return min(bottom_px + header.colour_px, header.height_px)
 
 
 def top(data: bytes, header: Header, rows_px: int) -> bytes:

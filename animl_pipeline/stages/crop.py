@@ -76,7 +76,7 @@ class Options:
     dataset: str | None = option(None, help="Name of this export; default: its Animl project.")
     include_unvalidated: bool = option(False, help="Also cut boxes that no person validated.")
     workers: int | None = option(
-        None, min=1, max=256, help="Pictures cut at a time; default: 8, or as many as cores."
+        None, min=1, max=256, help="Pictures cut at a time; default: two for each core."
     )
     tolerate: float = option(
         0.01,
@@ -125,7 +125,7 @@ def run(options: Options) -> Counts:
         max_side_px=options.max_side,
         not_right=ledger.not_held(options.images_dir),
     )
-    at_a_time = options.workers or max(8, os.cpu_count() or 1)
+    at_a_time = options.workers or 2 * (os.cpu_count() or 1)
     outcomes = _cut_all(export, chosen.boxes, rule, at_a_time)
     rows = [
         _row(outcome.image, box, dataset)
