@@ -6,7 +6,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from animl_pipeline import processes
+from animl_pipeline import allocator, processes
 from animl_pipeline.errors import OptionError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -26,6 +26,8 @@ def make_fabric(device: str, precision: str) -> Fabric:
         raise OptionError(f"--device is one of {DEVICES}, --precision one of {PRECISIONS}.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        allocator.keep_freed_memory()
     if precision == "auto":
         bf16_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
         bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else bf16_cpu()

@@ -20,23 +20,24 @@ README = ROOT / "README.md"
 
 # A module imports only from levels below its own. A new module goes as low as it can.
 LEVELS = (
-    {"", "errors", "processes"},
+    {"", "allocator", "errors", "processes"},
     {"balance", "boxes", "devices", "files", "formats", "formats.csv_file",
-     "formats.json_file", "formats.sequences", "learning.memory",
-     "learning.sampling", "plots", "recipe", "scored", "stopping", "workers"},
+     "formats.json_file", "formats.sequences", "learning.cache", "learning.memory",
+     "learning.sampling", "networks", "plots", "recipe", "scored", "stopping", "workers"},
+    {"weights"},
     {"artifacts", "calibration", "classifier", "curves", "formats.classification_ds",
      "formats.coco_box", "images", "intervals", "likeness", "local_search", "mapping",
-     "learning.optimisation", "relaxation", "storage", "taxonomy", "times"},
+     "learning.freezing", "learning.optimisation", "relaxation", "storage", "taxonomy", "times"},
     {"audit", "extremes", "formats.coco", "formats.megadetector", "gradcam", "label_errors",
      "labels", "learning.augmentation", "learning.data", "learning.state", "learning.together",
      "ledger", "metrics", "operating", "partition", "storage.folder", "storage.quick",
      "storage.web"},
     {"breakdown", "comparison", "division", "fetching", "formats.md_evaluator", "gallery",
-     "labelling", "learning.building", "learning.keeping", "learning.watch", "locations",
-     "selection", "split_page", "storage.s3"},
-    {"cutting", "fixed", "learning", "matching", "prediction", "rarity", "report", "split_files",
-     "split_summary"},
-    {"evaluation"},
+     "labelling", "learning.embeddings", "learning.keeping", "learning.preview",
+     "learning.watch", "locations", "selection", "split_page", "storage.s3"},
+    {"cutting", "fixed", "learning", "learning.building", "matching", "prediction", "rarity",
+     "report", "split_files", "split_summary"},
+    {"evaluation", "learning.starting"},
     {"peers", "stages"},
     {*(f"stages.{name}" for name in stages.STAGES), "project"},
     {"cli"},
@@ -45,7 +46,7 @@ LEVELS = (
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
 HEAVY = {
     "torch", "torchvision", "sklearn", "botocore", "obstore", "matplotlib", "pandas", "scipy",
-    "lightning_fabric",
+    "lightning_fabric", "timm",
 }  # fmt: skip
 CONTRACT_FILES = (
     "images/cct.json", "images/download.csv", "crops/detections.json", "crops/crops.csv",

@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
-from animl_pipeline import artifacts, classifier, devices, learning, stages
+from animl_pipeline import artifacts, classifier, devices, learning, networks, stages
 from animl_pipeline.errors import (
     InputInvalid,
     OptionError,
     TrainingDiverged,
 )
-from animl_pipeline.learning.augmentation import augmentation
+from animl_pipeline.learning import augmentation
 from animl_pipeline.learning.data import LOST, READ, REPLACED, Crops, loader
 from animl_pipeline.learning.optimisation import make_optimizer
 from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
 from animl_pipeline.learning.state import Learner, Progress, load_state, save_state
-from animl_pipeline.recipe import Optimizer, SelectBy
+from animl_pipeline.recipe import Augmentation, Optimizer, SelectBy
 from animl_pipeline.stages import Counts
 from animl_pipeline.stages.train import Options
 from animl_pipeline.stopping import Stop
@@ -71,7 +71,11 @@ def crops_of(
         model_name="efficientnet-b0", labels=LABELS, image_size=SIDE, crop_rule={}, options={},
         versions={}, data_fingerprint="", epoch=0,
     )  # fmt: skip
-    transform = augmentation(SIDE) if augmented else classifier.transform(card)
+    transform = (
+        augmentation.augmented(card, Augmentation.DEFAULT)
+        if augmented
+        else classifier.transform(card)
+    )
     names = [f"{number:02}.png" for number in numbers]
     truth = [int(number >= 6) for number in numbers]
     return Crops(folder, names, truth, transform, replace=replace)
@@ -86,7 +90,7 @@ def make_learner(
 ) -> Learner:  # fmt: skip
     torch.manual_seed(seed)
     fabric = devices.make_fabric("cpu", "32-true")
-    network = classifier.build("efficientnet-b0", 2)
+    network = networks.build("efficientnet-b0", 2)
     optimizer = make_optimizer(Optimizer.RMSPROP, network, lr=lr, weight_decay=1e-6)
     network, optimizer = fabric.setup(network, optimizer)
     train = crops_of(folder, numbers, augmented=True, replace=True)
@@ -186,7 +190,7 @@ def test_replaced_crops_are_counted_and_said(
 
 def predict(data: Crops, workers: int = 0) -> classifier.Predictions:
     torch.manual_seed(0)
-    network = classifier.build("efficientnet-b0", 2)
+    network = networks.build("efficientnet-b0", 2)
     fabric = devices.make_fabric("cpu", "32-true")
     batches = loader(data, batch_size=3, workers=workers)
     return classifier.predict(fabric, fabric.setup(network), batches, "test")

@@ -1,7 +1,6 @@
 """Put together a run: the crops it sees, their order, and what changes the network."""
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ import pandas as pd
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import Dataset
 
 from animl_pipeline import artifacts, classifier, processes, recipe
-from animl_pipeline.errors import InputInvalid
-from animl_pipeline.learning import together
-from animl_pipeline.learning.augmentation import augmentation
-from animl_pipeline.learning.data import Crops, loader
+from animl_pipeline.errors import InputInvalid, OptionError
+from animl_pipeline.learning import embeddings, freezing, together
+from animl_pipeline.learning.augmentation import augmented
+from animl_pipeline.learning.data import Crops, loader, share_cache
 from animl_pipeline.learning.optimisation import make_optimizer
 from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
 from animl_pipeline.learning.state import Learner
@@ -42,24 +42,49 @@ def build_learner(
     schedule: recipe.Schedule,
     warmup_epochs: float,
     epochs: int,
+    freeze: recipe.Freeze,
+    unfreeze_after: int,
+    cache_embeddings: bool,
+    augmentation: recipe.Augmentation,
+    cache_gb: float,
 ) -> Learner:
     """Return a network with its data and all that changes it.
 
     `weights` (n,) of the crops of train decide how often each is drawn or, if `loss_weighted`, how
     much it counts in the loss. `readers` are the processes that read crops; None: the cores.
+
+    Raises:
+        OptionError: what is frozen does not go with the other options.
     """
+    freeze = _checked(freeze, cache_embeddings=cache_embeddings)
     readers = readers if readers is not None else min(8, os.cpu_count() or 1)
-    train = crops_of(dataset, "train", card, crops_dir, augmentation(card.image_size), replace=True)
-    val = crops_of(dataset, "val", card, crops_dir, classifier.transform(card), replace=False)
+    plain = classifier.transform(card)
+    seen = plain if cache_embeddings else augmented(card, augmentation)
+    train = crops_of(dataset, "train", card, crops_dir, seen, replace=True)
+    val = crops_of(dataset, "val", card, crops_dir, plain, replace=False)
     draws = Draws(
         len(train), None if loss_weighted else weights, batch_size=batch_size, seed=seed,
         rank=processes.rank(), ranks=processes.count(),
     )  # fmt: skip
-    drawn = Drawn(train, weights if loss_weighted else None)
-    network = together.share_batch_norm(network, fabric.device)
+    shown: list[Dataset[Any]] = [train, val]
+    whole = network = together.share_batch_norm(network, fabric.device)
+    if cache_embeddings:
+        shown = embeddings.of_parts(
+            fabric, network, [train, val], card, gigabytes=cache_gb, readers=readers
+        )
+        network = embeddings.OnEmbeddings(whole)
+    else:
+        share_cache([train, val], card, gigabytes=cache_gb)
+
+    def begin_epoch(epoch: int) -> None:
+        freezing.train_mode(whole, frozen=freeze.holds(epoch, unfreeze_after=unfreeze_after))
+
+    begin_epoch(0)  # several processes agree now on what there is to agree on
     network, stepper = fabric.setup(
         network, make_optimizer(optimizer, network, lr=lr, weight_decay=weight_decay)
     )
+    drawn = Drawn(shown[0], weights if loss_weighted else None)
+    readers = 0 if cache_embeddings else readers  # they are in memory
     own = together.share(len(val))
     return Learner(
         fabric, network, stepper,
@@ -70,10 +95,25 @@ def build_learner(
         labels=card.labels,
         draws=draws,
         train=loader(drawn, batches=draws, workers=readers),
-        val=loader(val, batch_size=batch_size, workers=readers, order=own) if val else None,
+        val=loader(shown[1], batch_size=batch_size, workers=readers, order=own) if val else None,
         label_smoothing=label_smoothing,
         splits_batches=splits_batches,
+        begin_epoch=begin_epoch,
     )  # fmt: skip
+
+
+def _checked(freeze: recipe.Freeze, *, cache_embeddings: bool) -> recipe.Freeze:
+    if cache_embeddings and freeze is recipe.Freeze.STAGED:
+        raise OptionError(
+            "--cache-embeddings trains a head alone: leave out --freeze staged, or start a second "
+            "run from this one with --weights."
+        )
+    if freeze is recipe.Freeze.STAGED and processes.count() > 1:
+        raise OptionError(
+            "--freeze staged is for one process: freeze with --freeze head, then start a second "
+            "run from the first with --weights."
+        )
+    return recipe.Freeze.HEAD if cache_embeddings else freeze
 
 
 def crops_of(
@@ -81,7 +121,7 @@ def crops_of(
     split: str,
     card: classifier.Card,
     crops_dir: Path,
-    transform: Callable[[Any], Any],
+    transform: classifier.Transform,
     *,
     replace: bool,
 ) -> Crops:

@@ -39,6 +39,7 @@ from animl_pipeline import (
     evaluation,
     intervals,
     metrics,
+    networks,
     prediction,
     report,
 )
@@ -92,7 +93,7 @@ def make_crops(folder: Path, count: int, model_name: str) -> tuple[classifier.Ca
     }  # fmt: skip
     for name, content in written.items():
         (folder / name).write_text(json.dumps(content))
-    side = classifier.image_size_of(model_name)
+    side = networks.pictures_of(model_name).side_px
     card = classifier.Card(model_name, LABELS, side, {}, {}, {}, "", 0)
     return card, table[table["location"] == "test"].rename(columns={"path": "crop"})
 
@@ -100,7 +101,7 @@ def make_crops(folder: Path, count: int, model_name: str) -> tuple[classifier.Ca
 def speed(peers: Path, model_name: str, count: int) -> None:
     """Print crops per second of both, the best of some rounds taken in turn."""
     torch.manual_seed(0)
-    network = classifier.build(model_name, 3).eval()
+    network = networks.build(model_name, 3).eval()
     best: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
