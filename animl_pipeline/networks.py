@@ -20,6 +20,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # the few dozen of a camera-trap project the running statistics lag behind and validation is
 # nonsense.
 BATCH_NORM_MOMENTUM = 0.1
+SIDE_REFUSED = (AssertionError, TypeError, ValueError, RuntimeError)  # by the networks of timm
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,14 @@ def build_timm(
         network: nn.Module = timm.create_model(
             model_name, pretrained=pretrained, num_classes=labels, **more
         )
-    except (AssertionError, TypeError, ValueError) as error:
+        if side_px:
+            with torch.no_grad():  # some find out only when they are given a picture
+                network.eval()(torch.zeros(1, 3, side_px, side_px))
+    except SIDE_REFUSED as error:
         raise OptionError(
-            f"{model_name} cannot be built for --image-size {side_px}: {error}."
+            f"{model_name} does not take pictures of --image-size {side_px}: {error}."
         ) from error
-    return network
+    return network.train()
 
 
 def head_of(network: nn.Module) -> nn.Module:

@@ -176,7 +176,7 @@ def run(options: Options) -> Counts:
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
     labels = artifacts.read_labels(options.dataset_dir / "label_index.json")
     _check(dataset, labels, options)
-    fabric = devices.make_fabric(options.device, options.precision)
+    fabric = devices.make_fabric(options.device, options.precision, trains=True)
     torch.manual_seed(options.seed)
     card = card_for(
         options.model_name, labels, image_size=options.image_size, crops_dir=options.crops_dir,
