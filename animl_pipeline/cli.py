@@ -40,7 +40,7 @@ before wrote it, so only the first needs an argument:
 
 Run a command again and it does only what is missing. Exit codes: 0 done; 1 cannot go on, the
 message says what to do; 2 wrong usage; 3 finished, but more items failed than --tolerate
-allows.""",
+allows; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.""",
 )
 
 
@@ -50,7 +50,8 @@ def main() -> None:
     # computer busy with other work (README, Measured): spin briefly, then sleep. To be set before
     # torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    level = logging.ERROR if processes.rank() else logging.WARNING  # the first one says it for all
+    logging.basicConfig(level=level, format="%(message)s")
     for name in ("botocore", "urllib3"):  # they tell of what we tell, with tracebacks
         logging.getLogger(name).setLevel(logging.CRITICAL)
     app()

@@ -1,16 +1,25 @@
 """Where to compute, and in what precision."""
 
+import inspect
 import logging
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from animl_pipeline import allocator, processes
 from animl_pipeline.errors import OptionError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+# Batch norms see the crops of all processes, so their statistics need no sending; and what is sent
+# in every pass would keep a process waiting that has a batch more of val than the others.
+_NAMES = ("forward_sync_buffers", "broadcast_buffers")  # the second before PyTorch 2.15
+_KNOWN = inspect.signature(DistributedDataParallel).parameters
+SYNC: dict[str, Any] = {next(name for name in _NAMES if name in _KNOWN): False}
 
 
 def make_fabric(device: str, precision: str, *, trains: bool = False) -> Fabric:
@@ -42,8 +51,7 @@ def make_fabric(device: str, precision: str, *, trains: bool = False) -> Fabric:
             accelerator=device,
             devices=processes.count_here(),
             num_nodes=processes.count() // processes.count_here(),
-            # Batch norms see all crops in every process, so their statistics need no sending.
-            strategy=DDPStrategy(broadcast_buffers=False),
+            strategy=DDPStrategy(**SYNC),
             precision=precision,  # type: ignore[arg-type]
         )
         fabric.launch()

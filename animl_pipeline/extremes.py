@@ -1,5 +1,6 @@
 """The most extreme examples per label, as pictures in TensorBoard."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def log(
     count: int,
     epoch: int,
 ) -> None:
-    """Write a strip of pictures per label and kind; `crops` (a data set) were predicted."""
+    """Write a strip of pictures per label and kind, and below its name what is on it.
+
+    `crops` (a data set) were predicted.
+    """
     read = [name for name, ok in zip(crops.names, predicted.readable, strict=True) if ok]
     for index, label in enumerate(labels):
         for kind in KINDS:
@@ -55,6 +59,23 @@ def log(
                 continue
             strip = torch.cat([_picture(crops.folder / read[row]) for row in rows], dim=2)
             writer.add_image(f"{label}/{kind}", strip, epoch)
+            writer.add_text(f"{label}/{kind}", _table(predicted, labels, read, rows), epoch)
+
+
+def _table(
+    predicted: Predictions, labels: list[str], read: list[str], rows: NDArray[np.int64]
+) -> str:
+    """Return the crops of a strip, from left to right, as a table in Markdown."""
+    lines = [("crop", "label", "predicted", "probability"), ("---",) * 4]
+    for row in rows:
+        soft, truth = predicted.probabilities[row], predicted.truth[row]
+        best = soft.argmax()
+        lines.append((read[row], labels[truth], labels[best], f"{soft[best]:.3f}"))
+    return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>|])", r"\\\1", name)
 
 
 def _picture(path: Path) -> torch.Tensor:

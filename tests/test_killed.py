@@ -217,6 +217,44 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
     assert "Traceback" not in stopped.said
 
 
+def test_training_killed_within_an_epoch_goes_on_from_its_last_step(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    words = [*undisturbed.words["train"], "--save-minutes", "0"]
+    whole = copied(undisturbed.before["train"], tmp_path / "whole")
+    ended = undisturbed.runner.run(whole, words)
+    assert ended.code == 0, ended.said
+    rng, inside = random.Random("step"), 0
+    for number in range(2):
+        work = copied(undisturbed.before["train"], tmp_path / f"work{number}")
+        killed = undisturbed.runner.run(work, words, at_change=rng.randint(5, ended.changes))
+        assert killed.code == -signal.SIGKILL, killed.said
+        for last in work.rglob("last.pt"):
+            inside += torch.load(last, weights_only=True)["progress"]["step"] > 0
+        again = undisturbed.runner.run(work, words)
+        assert again.code == 0, again.said
+        assert_same(work, whole)
+    assert inside
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_training_asked_to_stop_saves_the_step_it_is_in(
+    undisturbed: Undisturbed, tmp_path: Path, number: signal.Signals
+) -> None:
+    work, words = copied(undisturbed.before["train"], tmp_path / "work"), undisturbed.words["train"]
+    changes = undisturbed.ended["train"].changes  # none of which is within an epoch's steps
+    stopped = undisturbed.runner.run(work, words, at_change=changes // 3, number=number)
+    assert stopped.code == 128 + number, stopped.said
+    assert "Run the same command again" in stopped.said
+    assert "Traceback" not in stopped.said
+    [last] = work.rglob("last.pt")
+    progress = torch.load(last, weights_only=True)["progress"]
+    assert progress["step"] > 0
+    again = undisturbed.runner.run(work, words)
+    assert again.code == 0, again.said
+    assert_same(work, undisturbed.after["train"])
+
+
 @pytest.mark.parametrize("stage", ["download", "train"])
 def test_after_ctrl_c_the_same_command_ends_as_if_undisturbed(
     undisturbed: Undisturbed, tmp_path: Path, stage: str

@@ -1,8 +1,10 @@
 import _thread
 import csv
+import dataclasses
 import json
 import logging
 import math
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,27 +17,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import load_file
+from small_training import LABELS, SIDE, TRAIN, VAL, crops_of, draw_pictures, fit, make_learner
+from torch import nn
 
 from animl_pipeline import artifacts, classifier, devices, learning, networks, stages
-from animl_pipeline.errors import (
-    InputInvalid,
-    OptionError,
-    TrainingDiverged,
-)
-from animl_pipeline.learning import augmentation
+from animl_pipeline.errors import InputInvalid, OptionError, Stopped, TrainingDiverged
 from animl_pipeline.learning.data import LOST, READ, REPLACED, Crops, loader
-from animl_pipeline.learning.optimisation import make_optimizer
-from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
 from animl_pipeline.learning.state import Learner, Progress, load_state, save_state
-from animl_pipeline.recipe import Augmentation, Optimizer, SelectBy
+from animl_pipeline.recipe import SelectBy
 from animl_pipeline.stages import Counts
 from animl_pipeline.stages.train import Options
 from animl_pipeline.stopping import Stop
 
-SIDE = 64
-LABELS = ["bird", "fox"]
 TIMED = ("seconds", "images_per_second")
 
 
@@ -55,79 +49,9 @@ def as_the_command_line_does(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six greenish birds and six reddish foxes, each a little different."""
-    folder, rng = tmp_path_factory.mktemp("crops"), np.random.default_rng(0)
-    for number in range(12):
-        pixels = rng.integers(0, 120, (SIDE, SIDE, 3), dtype=np.uint8)
-        pixels[..., 1 if number < 6 else 0] += 100
-        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    folder = tmp_path_factory.mktemp("crops")
+    draw_pictures(folder)
     return folder
-
-
-def crops_of(
-    folder: Path, numbers: list[int], *, augmented: bool = False, replace: bool = False
-) -> Crops:
-    card = classifier.Card(
-        model_name="efficientnet-b0", labels=LABELS, image_size=SIDE, crop_rule={}, options={},
-        versions={}, data_fingerprint="", epoch=0,
-    )  # fmt: skip
-    transform = (
-        augmentation.augmented(card, Augmentation.DEFAULT)
-        if augmented
-        else classifier.transform(card)
-    )
-    names = [f"{number:02}.png" for number in numbers]
-    truth = [int(number >= 6) for number in numbers]
-    return Crops(folder, names, truth, transform, replace=replace)
-
-
-TRAIN, VAL = [0, 1, 2, 3, 6, 7, 8], [4, 5, 9, 10]
-
-
-def make_learner(
-    folder: Path, *, lr: float = 1e-3, val: bool = True, batch_size: int = 3, seed: int = 0,
-    numbers: list[int] = TRAIN, splits_batches: bool = False,
-) -> Learner:  # fmt: skip
-    torch.manual_seed(seed)
-    fabric = devices.make_fabric("cpu", "32-true")
-    network = networks.build("efficientnet-b0", 2)
-    optimizer = make_optimizer(Optimizer.RMSPROP, network, lr=lr, weight_decay=1e-6)
-    network, optimizer = fabric.setup(network, optimizer)
-    train = crops_of(folder, numbers, augmented=True, replace=True)
-    draws = Draws(len(train), crop_weights(np.array(train.truth)), batch_size=batch_size, seed=1)
-    return Learner(
-        fabric, network, optimizer,
-        rate=lambda step: lr * 0.9 ** (step // draws.steps),
-        labels=LABELS,
-        draws=draws,
-        train=loader(Drawn(train, None), batches=draws, workers=0),
-        val=loader(crops_of(folder, VAL), batch_size=3, workers=0) if val else None,
-        label_smoothing=0.0,
-        splits_batches=splits_batches,
-    )  # fmt: skip
-
-
-def nothing(*_: Any) -> None:
-    """Do nothing after an epoch."""
-
-
-def fit(
-    learner: Learner,
-    state: Progress,
-    on_epoch: Callable[..., None] = nothing,
-    *,
-    epochs: int = 3,
-    patience: int = 0,
-    select_by: SelectBy = SelectBy.MACRO_AP,
-    stop: Stop | None = None,
-    save: Callable[[Progress], None] = nothing,
-    save_every_s: float = 999,
-) -> Progress:
-    learning.fit(
-        learner, state, epochs=epochs, patience=patience, select_by=select_by,
-        stop=stop or Stop(), save_every_s=save_every_s, save=save, on_epoch=on_epoch,
-    )  # fmt: skip
-    return state
 
 
 def rows_of(state: Progress) -> list[str]:
@@ -241,35 +165,172 @@ def test_the_best_epoch_is_the_first_of_the_highest_score(
     assert state.best_score == max(scores)
 
 
-class Stopped(Exception):
+class PlugPulled(Exception):
     """Somebody pulled the plug."""
 
 
-@pytest.mark.parametrize("epochs_done", [1, 2])
-def test_a_run_resumed_after_any_epoch_equals_one_undisturbed(
-    pictures: Path, tmp_path: Path, undisturbed: tuple[Learner, Progress], epochs_done: int
+STEPS = 3  # of an epoch
+
+
+@pytest.mark.parametrize("done", [1, STEPS, STEPS + 2])
+def test_a_run_that_goes_on_from_any_step_equals_one_undisturbed(
+    pictures: Path, tmp_path: Path, undisturbed: tuple[Learner, Progress], done: int
 ) -> None:
     path = tmp_path / "last.pt"
-    learner = make_learner(pictures)
+    learner, saved = make_learner(pictures), []
 
-    def save_and_stop(state: Progress, *_: Any) -> None:
+    def save(state: Progress) -> None:
         save_state(path, learner, state, identity="this run")
-        if state.next_epoch == epochs_done:
-            raise Stopped
+        saved.append(state.step)
+        if len(saved) == done:
+            raise PlugPulled
 
-    with pytest.raises(Stopped):
-        fit(learner, Progress(), save_and_stop)
+    with pytest.raises(PlugPulled):
+        fit(learner, Progress(), save=save, save_every_s=0)
     again = make_learner(pictures, seed=99)
     torch.rand(17)  # another past
     state = load_state(path, again, identity="this run")
-    assert state.next_epoch == epochs_done
+    assert state.next_epoch * STEPS + state.step == done
     fit(again, state)
-    expected, expected_state = undisturbed
+    assert_same(again, state, *undisturbed)
+
+
+def assert_same(
+    learner: Learner, state: Progress, expected: Learner, expected_state: Progress
+) -> None:
     assert rows_of(state) == rows_of(expected_state)
-    assert same_weights(again.network.state_dict(), expected.network.state_dict())
+    assert same_weights(learner.network.state_dict(), expected.network.state_dict())
     assert (state.best_epoch, state.best_score) == (
         expected_state.best_epoch, expected_state.best_score,
     )  # fmt: skip
+
+
+def test_who_asks_to_stop_within_an_epoch_finds_the_step_saved(pictures: Path) -> None:
+    learner, stop, saved = make_learner(pictures), Stop(), []
+    stop.signal = signal.SIGTERM
+    with pytest.raises(Stopped):
+        fit(learner, Progress(), stop=stop, save=lambda state: saved.append(state.step))
+    assert saved == [1]
+
+
+def test_who_asks_to_stop_during_validation_finds_the_whole_epoch_saved(
+    pictures: Path, tmp_path: Path, undisturbed: tuple[Learner, Progress]
+) -> None:
+    learner, path = make_learner(pictures), tmp_path / "last.pt"
+    assert learner.val
+    batches = iter(learner.val)
+
+    class Interrupted:
+        dataset = learner.val.dataset
+
+        def __len__(self) -> int:
+            return 2
+
+        def __iter__(self) -> Any:
+            yield next(batches)
+            raise Stopped(signal.SIGINT)
+
+    learner = dataclasses.replace(learner, val=Interrupted())
+    with pytest.raises(Stopped):
+        fit(learner, Progress(), save=lambda s: save_state(path, learner, s, identity=""))
+    again = make_learner(pictures)
+    state = load_state(path, again, identity="")
+    assert (state.next_epoch, state.step) == (0, STEPS)
+    fit(again, state)
+    assert_same(again, state, *undisturbed)
+
+
+def test_the_number_of_readers_does_not_change_what_is_learned(
+    pictures: Path, undisturbed: tuple[Learner, Progress]
+) -> None:
+    learner = make_learner(pictures, readers=2)
+    assert_same(learner, fit(learner, Progress()), *undisturbed)
+
+
+class Small(nn.Module):
+    """A network in a memory that holds so many crops at a time."""
+
+    def __init__(self, network: nn.Module, holds: int, said: RuntimeError) -> None:
+        super().__init__()
+        self.network, self.holds, self.said, self.sizes = network, holds, said, []
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(pictures))
+        if self.training and len(pictures) > self.holds:
+            raise self.said
+        return self.network(pictures)
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory."),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+]
+
+
+@pytest.mark.parametrize("said", OUT_OF_MEMORY, ids=["GPU", "CPU"])
+def test_out_of_memory_names_a_batch_size_to_try(pictures: Path, said: RuntimeError) -> None:
+    learner = make_learner(pictures, batch_size=7)
+    small = dataclasses.replace(learner, network=Small(learner.network, 4, said))
+    with pytest.raises(OptionError, match="try --batch-size 3, or --batch-size auto"):
+        fit(small, Progress())
+
+
+@pytest.mark.parametrize("said", OUT_OF_MEMORY, ids=["GPU", "CPU"])
+def test_a_batch_is_halved_until_it_fits_and_stays_so(
+    pictures: Path, tmp_path: Path, said: RuntimeError
+) -> None:
+    learner = make_learner(pictures, batch_size=7, splits_batches=True)
+    network = Small(learner.network, 2, said)
+    small = dataclasses.replace(learner, network=network)
+    state = fit(small, Progress(), epochs=2)
+    assert state.pieces == 4
+    assert network.sizes == [7, 4, 2, 2, 2, 1, *[3, 1], *[2, 2, 2, 1], *[3, 1]]
+    save_state(tmp_path / "last.pt", learner, state, identity="")
+    assert load_state(tmp_path / "last.pt", learner, identity="").pieces == 4
+
+
+def test_memory_for_not_even_one_crop_is_a_message(pictures: Path) -> None:
+    learner = make_learner(pictures, splits_batches=True)
+    small = dataclasses.replace(learner, network=Small(learner.network, 0, OUT_OF_MEMORY[0]))
+    with pytest.raises(OptionError, match="--image-size"):
+        fit(small, Progress())
+
+
+def gradients(learner: Learner, pieces: int) -> torch.Tensor:
+    learner.network.eval()  # else batch norm sees a piece at a time
+    pictures, truth, _, weights = next(iter(learner.train))
+    learning.compute_gradients(learner, Progress(pieces=pieces), pictures, truth, weights)
+    found = learner.network.get_parameter("_fc.weight").grad
+    assert found is not None
+    return found.clone()
+
+
+def test_the_gradients_of_pieces_are_those_of_the_batch(pictures: Path) -> None:
+    learner = make_learner(pictures, batch_size=7)
+    torch.testing.assert_close(gradients(learner, 3), gradients(learner, 1))
+
+
+def test_the_loss_is_the_mean_of_pytorch_s_by_weight_and_smoothing(pictures: Path) -> None:
+    learner = dataclasses.replace(make_learner(pictures, batch_size=7), label_smoothing=0.1)
+    learner.network.eval()
+    bias = learner.network.get_parameter("_fc.bias")
+    seen, truth, _, _ = next(iter(learner.train))
+    weights = torch.tensor([0.5, 2.0])[truth]
+    each = nn.CrossEntropyLoss(reduction="none", label_smoothing=0.1)(learner.network(seen), truth)
+    (expected,) = torch.autograd.grad((each * weights).mean(), bias)
+    loss = learning.compute_gradients(learner, Progress(), seen, truth, weights)
+    torch.testing.assert_close(bias.grad, expected)
+    torch.testing.assert_close(loss, (each * weights).sum().detach())
+
+
+@pytest.mark.parametrize("select_by", SelectBy)
+def test_the_best_epoch_is_the_best_by_the_figure_asked_for(
+    pictures: Path, select_by: SelectBy
+) -> None:
+    state = fit(make_learner(pictures, lr=3e-3), Progress(), epochs=5, select_by=select_by)
+    figures = [row[select_by.column] for row in state.history]
+    best = min(figures) if select_by is SelectBy.LOSS else max(figures)
+    assert state.best_epoch == figures.index(best)
 
 
 def test_a_finished_run_does_nothing_more(undisturbed: tuple[Learner, Progress]) -> None:

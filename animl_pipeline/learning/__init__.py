@@ -1,5 +1,6 @@
 """The loop: epochs, batches, loss, step, validation, the best so far."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from animl_pipeline.learning.watch import Watch
 from animl_pipeline.recipe import SelectBy
 from animl_pipeline.scored import Scored
 from animl_pipeline.stopping import Stop
+
+logger = logging.getLogger(__name__)
 
 Figures = dict[str, float]  # by the names of metrics.figures
 
@@ -117,7 +120,10 @@ def predict_val(learner: Learner) -> classifier.Predictions | None:
     own = None
     if len(learner.val):
         own = classifier.predict(learner.fabric, learner.network, learner.val, "val")
-    return together.gathered(own, len(learner.val.dataset))  # type: ignore[arg-type]
+    found = together.gathered(own, len(learner.val.dataset))  # type: ignore[arg-type]
+    if not found.readable.all():
+        logger.warning("val: %d crops could not be read: left out", (~found.readable).sum())
+    return found
 
 
 def score(predicted: classifier.Predictions, labels: list[str]) -> Figures:

@@ -1,8 +1,11 @@
 """Memory that is not enough, and what to do about it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import OutOfMemoryError
 
-from animl_pipeline.errors import OptionError
+from animl_pipeline.errors import OptionError, ReaderLost
 
 # What PyTorch's allocator for the CPU says, as a RuntimeError, on Linux and on Windows.
 SAID_BY_CPU = ("DefaultCPUAllocator: can't allocate", "DefaultCPUAllocator: not enough memory")
@@ -25,3 +28,18 @@ def refuse_to_go_on(batch: int, pieces: int, *, splits: bool) -> None:
             f"Out of memory with {batch} crops at a time: try --batch-size {batch // 2}, or "
             "--batch-size auto, which takes a batch in as many pieces as memory asks for."
         )
+
+
+@contextmanager
+def readers_told() -> Iterator[None]:
+    """Raise ReaderLost where PyTorch says that a process that reads crops has gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ReaderLost(
+            "A process that reads crops was ended from outside, as a system does that runs out of "
+            "memory (or a container out of shared memory): run the same command again with a lower "
+            "--num-workers; it goes on where it last saved."
+        ) from error

@@ -168,7 +168,7 @@ def run(options: Options) -> Counts:
     import torch
 
     from animl_pipeline import devices, learning
-    from animl_pipeline.learning import preview
+    from animl_pipeline.learning import memory, preview
     from animl_pipeline.learning.keeping import STATE, Keeper
     from animl_pipeline.learning.starting import card_for, network_for
     from animl_pipeline.learning.state import Progress, load_state
@@ -203,7 +203,7 @@ def run(options: Options) -> Counts:
             options.folder, learner, card, identity=options.identity, epochs=options.epochs,
             extremes_per_label=options.log_extreme_examples, first_epoch=state.next_epoch,
         )  # fmt: skip
-        with keeper, stopping.noted() as stop:
+        with keeper, stopping.noted() as stop, memory.readers_told():
             try:
                 learning.fit(
                     learner, state, epochs=options.epochs, patience=options.patience,
@@ -219,11 +219,13 @@ def run(options: Options) -> Counts:
 
 def _remedy(state: "Progress", options: Options) -> str:
     """Return how to go on after the loss was no number."""
-    best = options.folder / "model.safetensors"
-    kept = f"Epoch {state.best_epoch + 1}, the best, is kept: `--weights {best}` starts from it. "
+    change = f"lower --lr (now {options.lr:g}), add --warmup-epochs 1, or use --precision 32-true"
+    if not state.history:
+        return f"Start it over: {change}."
+    done, best = len(state.history), options.folder / "model.safetensors"
     return (
-        f"{kept if state.history else ''}Lower --lr (now {options.lr:g}), add --warmup-epochs 1, "
-        "or use --precision 32-true."
+        f"Epoch {state.best_epoch + 1}, the best of {done}, is kept: `--weights {best}` starts a "
+        f"run from it ({change}), and this one with --epochs {done} ends there."
     )
 
 

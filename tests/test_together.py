@@ -1,0 +1,118 @@
+"""Several processes, started by torchrun, learn what one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_training
+from small_dataset import TINY, make_dataset
+
+from animl_pipeline import classifier, devices, learning, stages
+from animl_pipeline.classifier import Predictions
+from animl_pipeline.errors import OptionError
+from animl_pipeline.learning import together
+from animl_pipeline.stages import crop, train
+
+# Sums in another order, and batch norm's variance by another formula, over four steps. Dropout is
+# off: its masks are each process's own.
+TOLERANCE = 1e-3
+
+
+def torchrun(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    alone, two = tmp_path / "alone", tmp_path / "two"
+    for folder in (alone, two):
+        folder.mkdir()
+        small_training.draw_pictures(folder)
+    small_training.main(alone)
+    done = torchrun(two, str(Path(small_training.__file__)), str(two))
+    assert done.returncode == 0, done.stderr
+    expected = json.loads((alone / "rank0.json").read_bytes())
+    seen = [json.loads((two / f"rank{rank}.json").read_bytes()) for rank in range(2)]
+    np.testing.assert_allclose(seen[0]["running_var"], expected["running_var"], rtol=TOLERANCE)
+    assert seen[0]["running_var"] == seen[1]["running_var"]
+    assert seen[0]["gathered"] == seen[1]["gathered"] == expected["gathered"]
+    for mine, theirs in zip(seen[0]["history"], expected["history"], strict=True):
+        for figure in ("lr", "train_loss", "val_loss", "val_balanced_accuracy"):
+            assert mine[figure] == pytest.approx(theirs[figure], rel=TOLERANCE), figure
+
+
+@pytest.fixture(scope="module")
+def run_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of two epochs by two processes; train and val of an odd number."""
+    folder = tmp_path_factory.mktemp("two")
+    make_dataset(folder, train=5, val=3)
+    words = [
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in TINY.items()
+        if name != "pretrained"
+    ]
+    done = torchrun(
+        folder, "-m", "animl_pipeline", "train", *words, "--no-pretrained", "--epochs=2",
+        "--run-name=two", "--device=cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch   2") == 1  # one of them speaks
+    assert done.stdout.count("train: best of 2 epochs") == 1
+    return folder
+
+
+def test_one_process_writes_what_any_run_has(run_of_two: Path) -> None:
+    names = {path.name for path in (run_of_two / "runs/two").iterdir()}
+    assert {name for name in names if not name.startswith("events")} == {
+        "model.safetensors", "model.json", "last.pt", "history.csv", "train.json",
+    }  # fmt: skip
+    assert len([name for name in names if name.startswith("events")]) == 1
+
+
+def test_the_loss_on_val_is_that_of_one_process_with_the_same_weights(
+    run_of_two: Path,
+) -> None:
+    network, card = classifier.load(run_of_two / "runs/two")
+    table = pd.read_csv(run_of_two / "dataset/dataset.csv", keep_default_na=False)
+    rows = table[table["split"] == "val"]
+    truth = [card.labels.index(label) for label in rows["label"]]
+    data = learning.data.Crops(
+        run_of_two / "crops", list(rows["crop"]), truth, classifier.transform(card)
+    )
+    fabric = devices.make_fabric("cpu", "32-true")
+    batches = learning.data.loader(data, workers=0, batch_size=2)
+    found = classifier.predict(fabric, fabric.setup(network), batches, "val")
+    figures = learning.score(found, card.labels)
+    row = pd.read_csv(run_of_two / "runs/two/history.csv").iloc[card.epoch]
+    assert figures["log_loss"] == pytest.approx(row["val_loss"], rel=1e-5)
+
+
+def test_one_process_goes_on_with_what_two_began(
+    run_of_two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run_of_two)
+    stages.perform("train", train.Options(**TINY, epochs=3, run_name="two", device="cpu"))
+    assert len(pd.read_csv("runs/two/history.csv")) == 3
+
+
+def test_other_stages_are_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(OptionError, match="torchrun"):
+        stages.perform("crop", crop.Options())
+
+
+def test_gathering_what_one_process_predicted_changes_nothing() -> None:
+    soft = np.random.default_rng(0).dirichlet([1, 1], 3)
+    own = Predictions(soft, np.array([0, 1, 1]), np.array([True, False, True, True]))
+    found = together.gathered(own, 4)
+    np.testing.assert_array_equal(found.probabilities, soft)
+    np.testing.assert_array_equal(found.readable, own.readable)
