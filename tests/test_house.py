@@ -58,7 +58,7 @@ CONTRACT_FILES = (
 OTHERS = {
     "--logdir", "--upgrade", "--extra-index-url", "--index-url", "--constraint", "--editable",
     "--recursive", "--no-sign-request", "--help", "--version", "--rm", "--gpus", "--depth",
-    "--only",
+    "--only", "--nproc-per-node",
 }  # fmt: skip
 
 

@@ -377,6 +377,27 @@ def test_a_loss_that_is_no_number_ends_training_and_says_what_helps(pictures: Pa
         fit(make_learner(pictures, lr=1e30), Progress())
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_loss_that_becomes_no_number_leaves_the_last_good_state(
+    pictures: Path, tmp_path: Path
+) -> None:
+    calm = make_learner(pictures)
+    wild = dataclasses.replace(calm, rate=lambda step: 1e-3 if step < STEPS + 1 else 1e30)
+    path, kept, saved = tmp_path / "last.pt", [], []
+
+    def save(state: Progress) -> None:
+        save_state(path, wild, state, identity="")
+        saved.append((state.next_epoch, state.step))
+
+    with pytest.raises(TrainingDiverged, match=r"epoch 2/3, by step \d"):
+        fit(wild, Progress(), lambda *_: kept.append(1), save=save, save_every_s=0)
+    assert len(kept) == 1
+    state = load_state(path, calm, identity="")
+    assert (state.next_epoch, state.step) == saved[-1] >= (1, 1)
+    assert math.isfinite(state.loss)
+    assert all(row["train_loss"] < 99 for row in state.history)
+
+
 def test_a_network_that_went_to_pieces_in_the_last_step_is_not_the_best(pictures: Path) -> None:
     kept = []
     with pytest.raises(TrainingDiverged):

@@ -55,7 +55,6 @@ def fit(
         )  # fmt: skip
         with watch:
             for pictures, truth, read, weights in learner.train:
-                torch.manual_seed(draws.step_seed(state.step))  # of dropout
                 set_rate(optimizer, learner.rate(epoch * draws.steps + state.step))
                 loss = compute_gradients(learner, state, pictures, truth, weights)
                 optimizer.step()
@@ -84,6 +83,7 @@ def compute_gradients(
         OptionError: there is not enough memory.
     """
     while True:
+        torch.manual_seed(learner.draws.step_seed(state.step))  # of dropout
         learner.optimizer.zero_grad()
         try:
             return _in_pieces(learner, state, pictures, truth, weights)

@@ -3,20 +3,19 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import Dataset
 
 from animl_pipeline import artifacts, classifier, processes, recipe
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.learning import embeddings, freezing, together
 from animl_pipeline.learning.augmentation import augmented
 from animl_pipeline.learning.data import Crops, loader, share_cache
+from animl_pipeline.learning.embeddings import Embeddings
 from animl_pipeline.learning.optimisation import make_optimizer
 from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
 from animl_pipeline.learning.state import Learner
@@ -58,33 +57,25 @@ def build_learner(
     """
     freeze = _checked(freeze, cache_embeddings=cache_embeddings)
     readers = readers if readers is not None else min(8, os.cpu_count() or 1)
-    plain = classifier.transform(card)
-    seen = plain if cache_embeddings else augmented(card, augmentation)
-    train = crops_of(dataset, "train", card, crops_dir, seen, replace=True)
-    val = crops_of(dataset, "val", card, crops_dir, plain, replace=False)
+    whole = together.share_batch_norm(network, fabric.device)
+    network, train, val = _shown(
+        fabric, whole, dataset, card, crops_dir=crops_dir, augmentation=augmentation,
+        cache_embeddings=cache_embeddings, cache_gb=cache_gb, readers=readers,
+    )  # fmt: skip
+    readers = 0 if cache_embeddings else readers  # they are in memory
     draws = Draws(
         len(train), None if loss_weighted else weights, batch_size=batch_size, seed=seed,
         rank=processes.rank(), ranks=processes.count(),
     )  # fmt: skip
-    shown: list[Dataset[Any]] = [train, val]
-    whole = network = together.share_batch_norm(network, fabric.device)
-    if cache_embeddings:
-        shown = embeddings.of_parts(
-            fabric, network, [train, val], card, gigabytes=cache_gb, readers=readers
-        )
-        network = embeddings.OnEmbeddings(whole)
-    else:
-        share_cache([train, val], card, gigabytes=cache_gb)
 
     def begin_epoch(epoch: int) -> None:
         freezing.train_mode(whole, frozen=freeze.holds(epoch, unfreeze_after=unfreeze_after))
 
     begin_epoch(0)  # several processes agree now on what there is to agree on
+    in_loss = weights / weights.mean() if loss_weighted and weights is not None else None
     network, stepper = fabric.setup(
         network, make_optimizer(optimizer, network, lr=lr, weight_decay=weight_decay)
     )
-    drawn = Drawn(shown[0], weights if loss_weighted else None)
-    readers = 0 if cache_embeddings else readers  # they are in memory
     own = together.share(len(val))
     return Learner(
         fabric, network, stepper,
@@ -94,12 +85,38 @@ def build_learner(
         ),
         labels=card.labels,
         draws=draws,
-        train=loader(drawn, batches=draws, workers=readers),
-        val=loader(shown[1], batch_size=batch_size, workers=readers, order=own) if val else None,
+        train=loader(Drawn(train, in_loss), batches=draws, workers=readers),
+        val=loader(val, batch_size=batch_size, workers=readers, order=own) if val else None,
         label_smoothing=label_smoothing,
         splits_batches=splits_batches,
         begin_epoch=begin_epoch,
     )  # fmt: skip
+
+
+def _shown(
+    fabric: Fabric,
+    network: nn.Module,
+    dataset: pd.DataFrame,
+    card: classifier.Card,
+    *,
+    crops_dir: Path,
+    augmentation: recipe.Augmentation,
+    cache_embeddings: bool,
+    cache_gb: float,
+    readers: int,
+) -> tuple[nn.Module, Crops | Embeddings, Crops | Embeddings]:
+    """Return the network as it is to learn, and what it is shown: train and val."""
+    plain = classifier.transform(card)
+    seen = plain if cache_embeddings else augmented(card, augmentation)
+    train = crops_of(dataset, "train", card, crops_dir, seen, replace=True)
+    val = crops_of(dataset, "val", card, crops_dir, plain, replace=False)
+    if not cache_embeddings:
+        share_cache([train, val], card, gigabytes=cache_gb)
+        return network, train, val
+    of_train, of_val = embeddings.of_parts(
+        fabric, network, [train, val], card, gigabytes=cache_gb, readers=readers
+    )
+    return embeddings.OnEmbeddings(network), of_train, of_val
 
 
 def _checked(freeze: recipe.Freeze, *, cache_embeddings: bool) -> recipe.Freeze:

@@ -75,7 +75,7 @@ def of_parts(
     *,
     gigabytes: float,
     readers: int,
-) -> list[Dataset[Any]]:
+) -> list[Embeddings]:
     """Return the embeddings of train, of both views, and of the other parts.
 
     The network stays as it is. What it says is kept beside the crops, under a name that stands for
@@ -88,8 +88,7 @@ def of_parts(
     key = cache.key_of(folder, names, *made_by, precision, _digest(network))
     width = int(networks.head_of(network).in_features)  # type: ignore[arg-type]
     kept = cache.opened(folder, key, len(names), (VIEWS, width), "<f4", gigabytes=gigabytes)
-    found: list[Dataset[Any]] = []
-    first = 0
+    found, first = [], 0
     for number, part in enumerate(parts):
         rows, read = _embed(fabric, network, part, kept, first, width=width, readers=readers)
         found.append(Embeddings(part, rows, read, mirrors=number == 0))

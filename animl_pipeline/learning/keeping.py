@@ -83,8 +83,12 @@ class Keeper:
         """Draw the confusion matrix and the most extreme examples of the best epoch so far."""
         labels, truth = self.card.labels, predicted.truth
         scored = Scored(labels, predicted.probabilities, truth, [("", "")] * len(truth))
+        counts = metrics.confusion_matrix(scored)
+        shown = plots.most_confused(counts)
         with plots.styled():
-            figure = plots.confusion_figure(metrics.confusion_matrix(scored), labels)
+            figure = plots.confusion_figure(
+                counts[np.ix_(shown, shown)], [labels[index] for index in shown]
+            )
             writer.add_figure("confusion matrix", figure, epoch)
         if self.learner.val and self.extremes_per_label:
             extremes.log(

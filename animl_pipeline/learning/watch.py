@@ -18,7 +18,7 @@ from animl_pipeline.stopping import Stop
 from animl_pipeline.workers import progress
 
 LOOK_S = 0.5  # to look at a loss waits for the GPU; on a CPU there is nothing to wait for
-GO_ON, SAVE, STOP = range(3)
+SAVE = 1  # what a process may wish for; 0: nothing; a larger number: to stop, by that signal
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Watch:
         self.saved = self.looked = time.monotonic()
         self.start = self.saved - state.seconds
         self.losses: list[Tensor] = []
+        self.own_loss, self.own_seen = 0.0, 0  # of this process, to show
 
     def __enter__(self) -> "Watch":
         return self
@@ -75,30 +76,30 @@ class Watch:
         state.step += 1
         state.replaced += int((read == REPLACED).sum())
         self.losses.append(loss)
-        wish = STOP if self.stop.signal else SAVE if self._due(now) else GO_ON
-        wish = together.largest(wish)
+        self.own_seen += len(read)
+        due = now - self.saved >= self.save_every_s
+        wish = together.largest(self.stop.signal or SAVE * due)
         if wish or self.learner.fabric.device.type == "cpu" or now - self.looked > LOOK_S:
             self._look(now)
         if wish:
             self._sum_up()
             self.save()
             self.saved = now
-        if wish == STOP:
-            raise Stopped(self.stop.signal)
-
-    def _due(self, now: float) -> bool:
-        return now - self.saved >= self.save_every_s
+        if wish > SAVE:
+            raise Stopped(wish)
 
     def _look(self, now: float) -> None:
         state = self.state
         self.looked, state.seconds = now, now - self.start
         for value in torch.stack(self.losses).tolist() if self.losses else []:
             if not math.isfinite(value):
-                raise TrainingDiverged(f"{self.title}, step {state.step}: the loss is {value}.")
+                raise TrainingDiverged(f"{self.title}, by step {state.step}: the loss is {value}.")
             state.loss += value
+            self.own_loss += value
         self.losses.clear()
+        if self.own_seen:
+            self.bar.set_postfix_str(f"loss {self.own_loss / self.own_seen:.3f}", refresh=False)
         seen = self.learner.draws.start_of(state.step)
-        self.bar.set_postfix_str(f"loss {state.loss / seen:.3f}", refresh=False)
         self.bar.update(seen - self.seen)
         self.seen = seen
 
