@@ -29,9 +29,7 @@ from animl_pipeline.scored import Floats, Scored
 REPOSITORY = Path(__file__).resolve().parents[2]
 LABELS = ["bird", "fox", "lizard"]  # the peer needs three, and all of them in every part
 SIDES_PX = (120, 480)  # of the crops, as of animals near and far
-RECIPE = {  # of both: the peer's own defaults for the size of batch
-    "batch_size": 16, "lr": 0.001, "weight_decay": 1e-5, "label_weighted": True,
-}  # fmt: skip
+RECIPE = {"batch_size": 16, "weight_decay": 1e-5, "lr": 3e-4, "label_weighted": True}  # of both
 SPEED = {"model_name": "efficientnet-b3", "epochs": 2, "seed": 0}
 SPEED_CROPS = {"train": 64, "val": 32, "test": 3}
 LEARNED = {"model_name": "efficientnet-b0", "epochs": 8}
