@@ -12,7 +12,7 @@ import pytest
 import small_training
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline import classifier, devices, learning, stages
+from animl_pipeline import classifier, devices, learning, processes, stages
 from animl_pipeline.classifier import Predictions
 from animl_pipeline.errors import OptionError
 from animl_pipeline.learning import together
@@ -116,3 +116,10 @@ def test_gathering_what_one_process_predicted_changes_nothing() -> None:
     found = together.gathered(own, 4)
     np.testing.assert_array_equal(found.probabilities, soft)
     np.testing.assert_array_equal(found.readable, own.readable)
+
+
+def test_a_cluster_s_own_numbering_is_not_torchrun_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    for name, value in {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    assert (processes.rank(), processes.count(), processes.count_here()) == (0, 1, 1)
