@@ -43,6 +43,27 @@ class SelectBy(StrEnum):
         return -figure if self is SelectBy.LOSS else figure
 
 
+class Freeze(StrEnum):
+    """What of a network stays as it was loaded."""
+
+    NONE = "none"
+    HEAD = "head"  # all but the head
+    STAGED = "staged"  # all but the head, for the first epochs
+
+    def holds(self, epoch: int, *, unfreeze_after: int) -> bool:
+        """Return whether all but the head is frozen in an epoch, counted from 0."""
+        return self is Freeze.HEAD or (self is Freeze.STAGED and epoch < unfreeze_after)
+
+
+class Augmentation(StrEnum):
+    """How much chance there is in what a network sees of a crop."""
+
+    NONE = "none"
+    LIGHT = "light"
+    DEFAULT = "default"
+    STRONG = "strong"
+
+
 def rate(
     lr: float,
     schedule: Schedule,

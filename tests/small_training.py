@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animl_pipeline import classifier, devices, learning, processes
-from animl_pipeline.learning import together
-from animl_pipeline.learning.augmentation import augmentation
+from animl_pipeline import classifier, devices, learning, networks, processes
+from animl_pipeline.learning import augmentation, together
 from animl_pipeline.learning.data import Crops, loader
 from animl_pipeline.learning.optimisation import make_optimizer
 from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
 from animl_pipeline.learning.state import Learner, Progress
-from animl_pipeline.recipe import Optimizer, SelectBy
+from animl_pipeline.recipe import Augmentation, Optimizer, SelectBy
 from animl_pipeline.stopping import Stop
 
 SIDE = 64
@@ -44,7 +43,8 @@ def crops_of(
         model_name="efficientnet-b0", labels=LABELS, image_size=SIDE, crop_rule={}, options={},
         versions={}, data_fingerprint="", epoch=0,
     )  # fmt: skip
-    transform = augmentation(SIDE) if augmented else classifier.transform(card)
+    changed = augmentation.augmented(card, Augmentation.DEFAULT)
+    transform = changed if augmented else classifier.transform(card)
     names = [f"{number:02}.png" for number in numbers]
     truth = [int(number >= 6) for number in numbers]
     return Crops(folder, names, truth, transform, replace=replace)
@@ -57,7 +57,7 @@ def make_learner(
 ) -> Learner:  # fmt: skip
     torch.manual_seed(seed)
     fabric = devices.make_fabric("cpu", "32-true")
-    network = classifier.build("efficientnet-b0", 2)
+    network = networks.build("efficientnet-b0", 2)
     if not dropout:
         network._dropout.p, network._global_params = (
             0.0, network._global_params._replace(drop_connect_rate=0.0),

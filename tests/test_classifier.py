@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from animl_pipeline import classifier, devices
+from animl_pipeline import classifier, devices, networks, weights
 from animl_pipeline.classifier import Card
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
 
@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
 def network() -> nn.Module:
     """Weights fresh, but normalised for what it sees, so that it tells pictures apart."""
     torch.manual_seed(0)
-    network = classifier.build("efficientnet-b0", len(LABELS)).train()
+    network = networks.build("efficientnet-b0", len(LABELS)).train()
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -182,7 +182,8 @@ def edit_card(run: Path, **changes: Any) -> None:
         {"labels": 5},
         {"labels": "fox"},
         {"labels": []},
-        {"model_name": "resnet18"},
+        {"model_name": "resnet-of-nobody"},
+        {"model_name": "local-dir:."},
         {"model_name": None},
         {"image_size": "300"},
         {"image_size": 0},
@@ -222,10 +223,10 @@ def test_code_in_a_weights_file_is_not_run(tmp_path: Path, suffix: str, nested: 
     bomb = {"model": {"a": torch.zeros(1)}, "extra": Bomb(mark)} if nested else Bomb(mark)
     torch.save(bomb, path)
     with pytest.raises(InputInvalid, match="weights"):
-        classifier.read_weights(path)
+        weights.read_weights(path)
     path.write_bytes(pickle.dumps(bomb, protocol=2))
     with pytest.raises(InputInvalid, match="weights"):
-        classifier.read_weights(path)
+        weights.read_weights(path)
     assert not mark.exists()
     torch.load(BytesIO(torch_bytes(Bomb(mark))), weights_only=False)  # it is a bomb
     assert mark.exists()
@@ -241,9 +242,9 @@ def test_a_checkpoint_of_megadetectors_trainer_is_read(network: nn.Module, tmp_p
     path = tmp_path / "ckpt_18.pt"
     content = {"epoch": 18, "model": network.state_dict(), "val/acc": 91.5, "optimizer": {}}
     torch.save(content, path)
-    fresh = classifier.build("efficientnet-b0", len(LABELS))
-    found = classifier.read_weights(path)
-    assert classifier.start_from(fresh, found, "ckpt") == []
+    fresh = networks.build("efficientnet-b0", len(LABELS))
+    found = weights.read_weights(path)
+    assert weights.start_from(fresh, found, "ckpt") == []
     assert torch.equal(logits_of(fresh.eval(), pictures()), logits_of(network, pictures()))
 
 
@@ -253,7 +254,7 @@ def test_plain_weights_are_read_whatever_the_kind_of_file(tmp_path: Path) -> Non
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     save_file(state, tmp_path / "a.safetensors")
     for name in ("a.pth", "old.pth", "a.safetensors"):
-        assert torch.equal(classifier.read_weights(tmp_path / name)["a"], state["a"])
+        assert torch.equal(weights.read_weights(tmp_path / name)["a"], state["a"])
 
 
 @pytest.mark.parametrize(
@@ -262,7 +263,7 @@ def test_plain_weights_are_read_whatever_the_kind_of_file(tmp_path: Path) -> Non
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(InputInvalid, match=r"a\.pt"):
-        classifier.read_weights(tmp_path / "a.pt")
+        weights.read_weights(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x80\x02}q\x00.", b"PK\x03\x04"])
@@ -271,24 +272,24 @@ def test_a_file_that_is_no_weights_is_refused(tmp_path: Path, content: bytes, su
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(content)
     with pytest.raises(InputInvalid, match=path.name):
-        classifier.read_weights(path)
+        weights.read_weights(path)
 
 
 def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.pt", "w") as file:
         file.writestr("readme.txt", "hello")
     with pytest.raises(InputInvalid, match=r"a\.pt"):
-        classifier.read_weights(tmp_path / "a.pt")
+        weights.read_weights(tmp_path / "a.pt")
 
 
 def test_weights_that_are_not_there_are_missing(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match="--weights"):
-        classifier.read_weights(tmp_path / "a.pt")
+        weights.read_weights(tmp_path / "a.pt")
 
 
 def test_a_folder_given_as_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match=tmp_path.name):
-        classifier.read_weights(tmp_path)
+        weights.read_weights(tmp_path)
 
 
 SMALL = {"a": torch.arange(4.0), "b": torch.ones(2, 2)}
@@ -309,7 +310,7 @@ def test_damage_anywhere_in_a_weights_file_is_no_crash(
     content[where] ^= change
     path.write_bytes(content[:where] if cut else content)
     try:
-        found = classifier.read_weights(path)
+        found = weights.read_weights(path)
     except InputInvalid as error:
         assert "a.pt" in str(error)  # noqa: PT017 - it may also be read
     else:
@@ -318,9 +319,9 @@ def test_damage_anywhere_in_a_weights_file_is_no_crash(
 
 def test_the_head_stays_fresh_where_the_labels_differ(network: nn.Module) -> None:
     torch.manual_seed(5)
-    fresh = classifier.build("efficientnet-b0", 7)
+    fresh = networks.build("efficientnet-b0", 7)
     head = fresh.state_dict()["_fc.weight"].clone()
-    missing = classifier.start_from(fresh, dict(network.state_dict()), "weights")
+    missing = weights.start_from(fresh, dict(network.state_dict()), "weights")
     assert missing == ["_fc.weight", "_fc.bias"]
     state = fresh.state_dict()
     assert torch.equal(state["_fc.weight"], head)
@@ -330,9 +331,9 @@ def test_the_head_stays_fresh_where_the_labels_differ(network: nn.Module) -> Non
 
 @pytest.mark.parametrize("other", ["efficientnet-b1", "efficientnet-b2"])
 def test_weights_of_another_network_are_refused(network: nn.Module, other: str) -> None:
-    fresh = classifier.build(other, len(LABELS))
+    fresh = networks.build(other, len(LABELS))
     with pytest.raises(InputInvalid, match="--model-name"):
-        classifier.start_from(fresh, dict(network.state_dict()), "weights")
+        weights.start_from(fresh, dict(network.state_dict()), "weights")
 
 
 def without_network(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
@@ -348,7 +349,7 @@ def test_pretrained_weights_without_a_network_are_missing_and_the_ways_out_are_n
 ) -> None:
     without_network(monkeypatch, tmp_path)
     with pytest.raises(WeightsMissing) as caught:
-        classifier.pretrained_weights("efficientnet-b0")
+        weights.pretrained_weights("efficientnet-b0")
     for word in ("--weights", "--no-pretrained", url_map["efficientnet-b0"]):
         assert word in str(caught.value)
 
@@ -358,7 +359,7 @@ def test_pretrained_weights_come_from_the_cache_if_they_are_there(
 ) -> None:
     without_network(monkeypatch, tmp_path)
     cached(tmp_path, torch_bytes(SMALL))
-    assert set(classifier.pretrained_weights("efficientnet-b0")) == {"a", "b"}
+    assert set(weights.pretrained_weights("efficientnet-b0")) == {"a", "b"}
 
 
 @pytest.mark.parametrize("content", [b"<html>please log in</html>", b""])
@@ -368,7 +369,7 @@ def test_a_damaged_cache_of_pretrained_weights_is_no_crash(
     without_network(monkeypatch, tmp_path)
     cached(tmp_path, content)
     with pytest.raises(WeightsMissing, match="--weights"):
-        classifier.pretrained_weights("efficientnet-b0")
+        weights.pretrained_weights("efficientnet-b0")
 
 
 def cached(home: Path, content: bytes) -> None:
@@ -377,19 +378,29 @@ def cached(home: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "", "efficientnet-b9", "EfficientNet-B0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "hf-hub:timm/resnet18",
+        "local-dir:folder",
+        "resnet18.nobodys",
+        "efficientnet-b9",
+        "EfficientNet-B0",
+    ],
+)
 def test_an_unknown_network_is_refused_with_the_names_there_are(name: str) -> None:
     for function in (
-        lambda: classifier.image_size_of(name),
-        lambda: classifier.build(name, 2),
-        lambda: classifier.pretrained_weights(name),
+        lambda: networks.pictures_of(name).side_px,
+        lambda: networks.build(name, 2),
+        lambda: weights.pretrained_weights(name),
     ):
         with pytest.raises(OptionError, match="efficientnet-b3"):
             function()
 
 
 def test_image_sizes_are_the_published_ones() -> None:
-    sizes = [classifier.image_size_of(name) for name in classifier.MODEL_NAMES]
+    sizes = [networks.pictures_of(name).side_px for name in networks.MODEL_NAMES]
     assert sizes == [224, 240, 260, 300, 380, 456, 528, 600]
 
 
@@ -420,7 +431,7 @@ def test_black_and_white_become_what_imagenet_calls_them() -> None:
     white, black = (
         classifier.transform(made_card())(Image.new("RGB", (9, 9), c)) for c in ("white", "black")
     )
-    mean, std = classifier.IMAGENET_MEAN, classifier.IMAGENET_STD
+    mean, std = networks.IMAGENET_MEAN, networks.IMAGENET_STD
     for channel in range(3):
         assert white[channel, 5, 5] == pytest.approx((1 - mean[channel]) / std[channel], abs=1e-5)
         assert black[channel, 5, 5] == pytest.approx(-mean[channel] / std[channel], abs=1e-5)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from small_training import LABELS, SIDE, TRAIN, VAL, crops_of, draw_pictures, fit, make_learner
 from torch import nn
 
-from animl_pipeline import artifacts, classifier, devices, learning, stages
+from animl_pipeline import artifacts, classifier, devices, learning, networks, stages
 from animl_pipeline.errors import InputInvalid, OptionError, Stopped, TrainingDiverged
 from animl_pipeline.learning.data import LOST, READ, REPLACED, Crops, loader
 from animl_pipeline.learning.state import Learner, Progress, load_state, save_state
@@ -114,7 +114,7 @@ def test_replaced_crops_are_counted_and_said(
 
 def predict(data: Crops, workers: int = 0) -> classifier.Predictions:
     torch.manual_seed(0)
-    network = classifier.build("efficientnet-b0", 2)
+    network = networks.build("efficientnet-b0", 2)
     fabric = devices.make_fabric("cpu", "32-true")
     batches = loader(data, batch_size=3, workers=workers)
     return classifier.predict(fabric, fabric.setup(network), batches, "test")

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from animl_pipeline import classifier, devices
+from animl_pipeline import classifier, devices, networks
 from animl_pipeline.evaluation import prediction
 from animl_pipeline.report import gradcam
 
@@ -16,7 +16,7 @@ CARD = classifier.Card("efficientnet-b0", ["bird", "fox"], 64, {}, {}, {}, "", 0
 
 def network(seed: int = 0, name: str = "efficientnet-b0") -> nn.Module:
     torch.manual_seed(seed)
-    made = classifier.build(name, 2).eval()
+    made = networks.build(name, 2).eval()
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):  # as after training: not the identity
             module.running_mean.normal_(0, 0.1)
@@ -101,11 +101,17 @@ def test_grad_cam_looks_where_the_label_is() -> None:
     class Reddish(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self._fc = nn.Linear(3, 2, bias=False)
-            self._fc.weight.data = torch.tensor([[0.0, 1, 1], [1, 0, 0]])
+            self.fc = nn.Linear(3, 2, bias=False)
+            self.fc.weight.data = torch.tensor([[0.0, 1, 1], [1, 0, 0]])
 
-        def extract_features(self, pictures: torch.Tensor) -> torch.Tensor:
+        def forward_features(self, pictures: torch.Tensor) -> torch.Tensor:
             return torch.relu(nn.functional.avg_pool2d(pictures, 8))
+
+        def forward_head(self, features: torch.Tensor, *, pre_logits: bool) -> torch.Tensor:
+            return features.mean(dim=(2, 3)) if pre_logits else self.fc(features.mean(dim=(2, 3)))
+
+        def get_classifier(self) -> nn.Module:
+            return self.fc
 
     picture = torch.zeros(3, 64, 64)
     picture[0, :32, :32] = 1
@@ -118,7 +124,7 @@ def test_grad_cam_looks_where_the_label_is() -> None:
 def test_grad_cam_is_the_derivative_of_the_real_network() -> None:
     made, picture = network(), torch.randn(3, 64, 64)
     assert torch.allclose(
-        made._fc(made.extract_features(picture[None]).mean(dim=(2, 3))),
+        networks.head_of(made)(networks.embedding(made, networks.features(made, picture[None]))),
         made(picture[None]),
         atol=1e-5,
     )

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from animl_pipeline import classifier, evaluation
+from animl_pipeline import classifier, evaluation, networks
 from animl_pipeline.evaluation import breakdown, prediction
 from animl_pipeline.evaluation.comparison import Other, compare
 from animl_pipeline.report import render
@@ -498,7 +498,7 @@ def test_on_request_a_second_picture_shows_where_the_network_looked(tmp_path: Pa
     inputs["metrics"]["splits"]["test"]["label_errors"]["examples"] = []
     put_pictures(tmp_path, shown(inputs))
     torch.manual_seed(0)
-    network = classifier.build("efficientnet-b0", len(LABELS)).eval()
+    network = networks.build("efficientnet-b0", len(LABELS)).eval()
     page = render(**pictures(tmp_path, inputs, network))
     assert page.count("data:image/jpeg;base64,") == 4
     assert page.count("Where the network looked") == 2

@@ -44,6 +44,7 @@ def test_a_run_has_the_files_of_the_contract(trained: Path) -> None:
     names = {path.name for path in (trained / RUN).iterdir()}
     assert {name for name in names if not name.startswith("events.out.tfevents")} == {
         "model.safetensors", "model.json", "last.pt", "history.csv", "train.json",
+        "augmentation.jpg",
     }  # fmt: skip
     assert any(name.startswith("events.out.tfevents") for name in names)
 
@@ -357,7 +358,12 @@ def test_weights_of_another_network_are_a_message(in_trained: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model_name": "resnet18"}, {"precision": "8-bit"}, {"device": "tpu"}, {"device": "mps"}],
+    [
+        {"model_name": "resnet-of-nobody"},
+        {"precision": "8-bit"},
+        {"device": "tpu"},
+        {"device": "mps"},
+    ],
     ids=str,
 )
 def test_an_option_that_makes_no_sense_is_wrong_usage(here: Path, changes: dict[str, str]) -> None:

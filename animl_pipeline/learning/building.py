@@ -1,10 +1,8 @@
 """Put together a run: the crops it sees, their order, and what changes the network."""
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +11,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from animl_pipeline import artifacts, classifier, processes, recipe
-from animl_pipeline.errors import InputInvalid
-from animl_pipeline.learning import together
-from animl_pipeline.learning.augmentation import augmentation
-from animl_pipeline.learning.data import Crops, loader
+from animl_pipeline.errors import InputInvalid, OptionError
+from animl_pipeline.learning import embeddings, freezing, together
+from animl_pipeline.learning.augmentation import augmented
+from animl_pipeline.learning.data import Crops, loader, share_cache
+from animl_pipeline.learning.embeddings import Embeddings
 from animl_pipeline.learning.optimisation import make_optimizer
 from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
 from animl_pipeline.learning.state import Learner
@@ -42,21 +41,38 @@ def build_learner(
     schedule: recipe.Schedule,
     warmup_epochs: float,
     epochs: int,
+    freeze: recipe.Freeze,
+    unfreeze_after: int,
+    cache_embeddings: bool,
+    augmentation: recipe.Augmentation,
+    cache_gb: float,
 ) -> Learner:
     """Return a network with its data and all that changes it.
 
     `weights` (n,) of the crops of train decide how often each is drawn or, if `loss_weighted`, how
     much it counts in the loss. `readers` are the processes that read crops; None: the cores.
+
+    Raises:
+        OptionError: what is frozen does not go with the other options.
     """
+    freeze = _checked(freeze, cache_embeddings=cache_embeddings)
     readers = readers if readers is not None else min(8, os.cpu_count() or 1)
-    train = crops_of(dataset, "train", card, crops_dir, augmentation(card.image_size), replace=True)
-    val = crops_of(dataset, "val", card, crops_dir, classifier.transform(card), replace=False)
+    whole = together.share_batch_norm(network, fabric.device)
+    network, train, val = _shown(
+        fabric, whole, dataset, card, crops_dir=crops_dir, augmentation=augmentation,
+        cache_embeddings=cache_embeddings, cache_gb=cache_gb, readers=readers,
+    )  # fmt: skip
+    readers = 0 if cache_embeddings else readers  # they are in memory
     draws = Draws(
         len(train), None if loss_weighted else weights, batch_size=batch_size, seed=seed,
         rank=processes.rank(), ranks=processes.count(),
     )  # fmt: skip
+
+    def begin_epoch(epoch: int) -> None:
+        freezing.train_mode(whole, frozen=freeze.holds(epoch, unfreeze_after=unfreeze_after))
+
+    begin_epoch(0)  # several processes agree now on what there is to agree on
     in_loss = weights / weights.mean() if loss_weighted and weights is not None else None
-    network = together.share_batch_norm(network, fabric.device)
     network, stepper = fabric.setup(
         network, make_optimizer(optimizer, network, lr=lr, weight_decay=weight_decay)
     )
@@ -73,7 +89,48 @@ def build_learner(
         val=loader(val, batch_size=batch_size, workers=readers, order=own) if val else None,
         label_smoothing=label_smoothing,
         splits_batches=splits_batches,
+        begin_epoch=begin_epoch,
     )  # fmt: skip
+
+
+def _shown(
+    fabric: Fabric,
+    network: nn.Module,
+    dataset: pd.DataFrame,
+    card: classifier.Card,
+    *,
+    crops_dir: Path,
+    augmentation: recipe.Augmentation,
+    cache_embeddings: bool,
+    cache_gb: float,
+    readers: int,
+) -> tuple[nn.Module, Crops | Embeddings, Crops | Embeddings]:
+    """Return the network as it is to learn, and what it is shown: train and val."""
+    plain = classifier.transform(card)
+    seen = plain if cache_embeddings else augmented(card, augmentation)
+    train = crops_of(dataset, "train", card, crops_dir, seen, replace=True)
+    val = crops_of(dataset, "val", card, crops_dir, plain, replace=False)
+    if not cache_embeddings:
+        share_cache([train, val], card, gigabytes=cache_gb)
+        return network, train, val
+    of_train, of_val = embeddings.of_parts(
+        fabric, network, [train, val], card, gigabytes=cache_gb, readers=readers
+    )
+    return embeddings.OnEmbeddings(network), of_train, of_val
+
+
+def _checked(freeze: recipe.Freeze, *, cache_embeddings: bool) -> recipe.Freeze:
+    if cache_embeddings and freeze is recipe.Freeze.STAGED:
+        raise OptionError(
+            "--cache-embeddings trains a head alone: leave out --freeze staged, or start a second "
+            "run from this one with --weights."
+        )
+    if freeze is recipe.Freeze.STAGED and processes.count() > 1:
+        raise OptionError(
+            "--freeze staged is for one process: freeze with --freeze head, then start a second "
+            "run from the first with --weights."
+        )
+    return recipe.Freeze.HEAD if cache_embeddings else freeze
 
 
 def crops_of(
@@ -81,7 +138,7 @@ def crops_of(
     split: str,
     card: classifier.Card,
     crops_dir: Path,
-    transform: Callable[[Any], Any],
+    transform: classifier.Transform,
     *,
     replace: bool,
 ) -> Crops:

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
-from animl_pipeline import classifier, files
+from animl_pipeline import files, weights
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.learning.sampling import Draws
 
@@ -103,7 +103,7 @@ def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
         learner.optimizer.load_state_dict(content["optimizer"])
         learner.fabric.strategy.precision.load_state_dict(content["precision"])
         return Progress(**content["progress"])
-    except (*classifier.DAMAGE, UnpicklingError) as error:
+    except (*weights.DAMAGE, UnpicklingError) as error:
         if isinstance(error, InputInvalid):
             raise
         raise InputInvalid(

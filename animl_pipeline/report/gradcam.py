@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from animl_pipeline import classifier
+from animl_pipeline import classifier, networks
 
 TINT = (213, 94, 0)  # vermilion of Okabe & Ito, told apart by colour-blind readers
 STRENGTH = 0.65
@@ -15,15 +15,19 @@ STRENGTH = 0.65
 def heat(network: nn.Module, picture: torch.Tensor, label: int) -> NDArray[np.float64]:
     """Return how much each place of the last features speaks for the label: 0 to 1 (rows, columns).
 
-    `picture` (3, side, side) is what the network, an EfficientNet, takes.
+    `picture` (3, side, side) is what the network takes. Features without places, as the tokens of
+    some transformers, give one place that says nothing: 0.
     """
     with torch.enable_grad():
-        features = network.extract_features(picture[None])  # type: ignore[operator]
-        features = features.detach().requires_grad_()
-        logits = network._fc(features.mean(dim=(2, 3)))  # type: ignore[operator]
+        features = networks.features(network, picture[None]).detach().requires_grad_()
+        logits = networks.head_of(network)(networks.embedding(network, features))
         (gradient,) = torch.autograd.grad(logits[0, label], features)
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
-    found = torch.relu((weights * features).sum(dim=1))[0].detach().double().numpy()
+    if features.dim() != 4:
+        return np.zeros((1, 1))
+    places = (1, 2) if networks.has_channels_last(network, features) else (2, 3)
+    weights = gradient.mean(dim=places, keepdim=True)
+    (channel,) = {1, 2, 3} - set(places)
+    found = torch.relu((weights * features).sum(dim=channel))[0].detach().double().numpy()
     return np.asarray(found / found.max() if found.max() > 0 else found)
 
 

@@ -7,22 +7,21 @@ Writes  runs/<name>/model.safetensors   the weights of the best epoch
         runs/<name>/model.json          all that a user of the weights needs to know
         runs/<name>/last.pt             the full state after the last epoch, to go on from
         runs/<name>/history.csv         one row per epoch; TensorBoard events beside it
+        runs/<name>/augmentation.jpg    a crop of each label as training sees it
+        crops/.cache/                   decoded crops, or what a frozen network says of them
         runs/latest                     points at the newest run
 """
 
 import hashlib
 import json
-import logging
-import platform
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animl_pipeline import artifacts, cutting, files, processes, stopping
+from animl_pipeline import artifacts, files, processes, stopping
 from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
-from animl_pipeline.recipe import Optimizer, Schedule, SelectBy
+from animl_pipeline.recipe import Augmentation, Freeze, Optimizer, Schedule, SelectBy
 from animl_pipeline.stages import Counts, option, record_of
 
 if TYPE_CHECKING:
@@ -37,9 +36,8 @@ LATEST = "latest"  # the name in the runs folder that points at the newest run
 BATCH_SIZE_AUTO = 80  # the published one
 NOT_OF_THE_RUN = {  # options that do not change what is learned, but perhaps for how long
     "dataset_dir", "crops_dir", "logdir", "run_name", "num_workers", "log_extreme_examples",
-    "resume", "save_minutes", "epochs", "patience",
+    "cache_gb", "resume", "save_minutes", "epochs", "patience",
 }  # fmt: skip
-PACKAGES = ("animl-pipeline", "torch", "torchvision", "efficientnet-pytorch", "pillow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +50,26 @@ class Options:
     run_name: str | None = option(
         None, help="Name of this run; default: the network and a hash of options and data."
     )
-    model_name: str = option("efficientnet-b3", help="efficientnet-b0 to -b7.")
+    model_name: str = option(
+        "efficientnet-b3", help="efficientnet-b0 to -b7, or any network of timm."
+    )
     pretrained: bool = option(True, help="Start from ImageNet weights (downloaded once).")
     weights: Path | None = option(
-        None, help="Start from this file instead: model.safetensors, or a .pt of tensors."
+        None,
+        help="Start from this instead: a run's folder, .safetensors, or a ckpt_*.pt of "
+        "MegaDetector's trainer. The head is new where the labels differ.",
+    )
+    freeze: Freeze = option(
+        Freeze.NONE, help="What keeps the weights it starts from: head: all but the head; staged: "
+        "the same, for the first epochs.",
+    )  # fmt: skip
+    unfreeze_after: int = option(5, min=1, help="Epochs for which --freeze staged holds.")
+    cache_embeddings: bool = option(
+        False, help="Train the head on a frozen network's features, made once: minutes on a laptop."
+    )
+    augmentation: Augmentation = option(
+        Augmentation.DEFAULT,
+        help="How much crops are changed while training: see augmentation.jpg.",
     )
     label_weighted: bool = option(True, help="Show each label equally often.")
     loss_weighted: bool = option(
@@ -80,6 +94,9 @@ class Options:
     )
     warmup_epochs: float = option(0.0, min=0.0, help="Epochs in which the rate rises to its full.")
     weight_decay: float = option(1e-6, min=0.0, help="Weight decay.")
+    cache_gb: float = option(
+        10.0, min=0.0, help="Gigabytes of decoded crops kept beside the crops; 0: decode each time."
+    )
     num_workers: int | None = option(None, min=0, help="Processes that read crops; default: cores.")
     image_size: int | None = option(
         None, min=64, help="Side in pixels; default: the network's own (B3: 300)."
@@ -121,7 +138,13 @@ class Options:
     def inputs(self) -> list[Path]:
         """The dataset and its labels."""
         found = [self.dataset_dir / artifacts.DATASET.name, self.dataset_dir / "label_index.json"]
-        return found + ([self.weights] if self.weights else [])
+        return found + ([self.weights_file] if self.weights_file else [])
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file of `weights`, which may be the folder of a run."""
+        inside = self.weights and self.weights / "model.safetensors"
+        return inside if inside and inside.exists() else self.weights
 
     @cached_property
     def data_fingerprint(self) -> str:
@@ -144,27 +167,37 @@ def run(options: Options) -> Counts:
     """Train, or go on training, until the epochs are done or nothing gets better."""
     import torch
 
-    from animl_pipeline import classifier, devices, learning
-    from animl_pipeline.learning import memory
+    from animl_pipeline import devices, learning
+    from animl_pipeline.learning import memory, preview
     from animl_pipeline.learning.keeping import STATE, Keeper
+    from animl_pipeline.learning.starting import card_for, network_for
     from animl_pipeline.learning.state import Progress, load_state
 
     dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
     labels = artifacts.read_labels(options.dataset_dir / "label_index.json")
     _check(dataset, labels, options)
-    fabric = devices.make_fabric(options.device, options.precision)
+    fabric = devices.make_fabric(options.device, options.precision, trains=True)
     torch.manual_seed(options.seed)
-    network = classifier.build(options.model_name, len(labels))
-    card = _card(options, labels)
+    card = card_for(
+        options.model_name, labels, image_size=options.image_size, crops_dir=options.crops_dir,
+        options=record_of(options), data_fingerprint=options.data_fingerprint,
+    )  # fmt: skip
     last = options.folder / STATE
     resumes = options.resume and last.exists()
-    if not resumes:
-        _start(network, options)
+    starts = not resumes or options.cache_embeddings  # made anew where they were not kept
+    network = network_for(
+        card,
+        weights_file=options.weights_file if starts else None,
+        pretrained=options.pretrained and starts,
+    )
     learner = _learner(fabric, network, dataset, card, options)
     state = load_state(last, learner, identity=options.identity) if resumes else Progress()
     fabric.barrier()
     if not resumes and fabric.is_global_zero:
         last.unlink(missing_ok=True)
+        if not options.cache_embeddings:
+            crops = learner.train.dataset.data  # type: ignore[attr-defined] # of the Drawn
+            preview.write(options.folder / preview.NAME, crops, card, seed=options.seed)
     if not state.ended(epochs=options.epochs, patience=options.patience):
         keeper = Keeper(
             options.folder, learner, card, identity=options.identity, epochs=options.epochs,
@@ -215,7 +248,9 @@ def _learner(
         batch_size=options.crops_per_step, splits_batches=options.batch_size == "auto",
         readers=options.num_workers, seed=options.seed, optimizer=options.optimizer,
         lr=options.lr, weight_decay=options.weight_decay, schedule=options.lr_schedule,
-        warmup_epochs=options.warmup_epochs, epochs=options.epochs,
+        warmup_epochs=options.warmup_epochs, epochs=options.epochs, freeze=options.freeze,
+        unfreeze_after=options.unfreeze_after, cache_embeddings=options.cache_embeddings,
+        augmentation=options.augmentation, cache_gb=options.cache_gb,
     )  # fmt: skip
 
 
@@ -234,42 +269,6 @@ def _check(dataset: "pd.DataFrame", labels: list[str], options: Options) -> None
         raise InputInvalid(
             f"{len(absent):,} of {len(used):,} crops are not in {options.crops_dir}, such as "
             f"{absent[0]}: check --crops-dir, or run `pipeline crop` and `pipeline split` again."
-        )
-
-
-def _card(options: Options, labels: list[str]) -> "Card":
-    from animl_pipeline import classifier
-
-    return classifier.Card(
-        model_name=options.model_name,
-        labels=labels,
-        image_size=options.image_size or classifier.image_size_of(options.model_name),
-        crop_rule=cutting.crop_rule(options.crops_dir),
-        options=record_of(options),
-        versions={
-            "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
-        },
-        data_fingerprint=options.data_fingerprint,
-        epoch=-1,
-    )
-
-
-def _start(network: "nn.Module", options: Options) -> None:
-    """Give the network the weights it starts from."""
-    from animl_pipeline import classifier
-
-    if options.weights:
-        source, weights = str(options.weights), classifier.read_weights(options.weights)
-    elif options.pretrained:
-        source = f"ImageNet weights of {options.model_name}"
-        weights = classifier.pretrained_weights(options.model_name)
-    else:
-        return
-    fresh = classifier.start_from(network, weights, source)
-    if fresh:
-        logging.getLogger(__name__).warning(
-            "%s: started fresh, since they do not fit: %s", source, ", ".join(fresh)
         )
 
 

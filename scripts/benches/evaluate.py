@@ -33,7 +33,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from animl_pipeline import artifacts, classifier, devices, evaluation, metrics, report
+from animl_pipeline import artifacts, classifier, devices, evaluation, metrics, networks, report
 from animl_pipeline.evaluation import prediction
 from animl_pipeline.scored import Scored
 
@@ -88,7 +88,7 @@ def make_crops(folder: Path, count: int, model_name: str) -> tuple[classifier.Ca
     }  # fmt: skip
     for name, content in written.items():
         (folder / name).write_text(json.dumps(content))
-    side = classifier.image_size_of(model_name)
+    side = networks.pictures_of(model_name).side_px
     card = classifier.Card(model_name, LABELS, side, {}, {}, {}, "", 0)
     return card, table[table["location"] == "test"].rename(columns={"path": "crop"})
 
@@ -96,7 +96,7 @@ def make_crops(folder: Path, count: int, model_name: str) -> tuple[classifier.Ca
 def speed(peers: Path, model_name: str, count: int) -> None:
     """Print crops per second of both, the best of some rounds taken in turn."""
     torch.manual_seed(0)
-    network = classifier.build(model_name, 3).eval()
+    network = networks.build(model_name, 3).eval()
     best: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
