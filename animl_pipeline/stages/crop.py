@@ -2,7 +2,7 @@
 
 Reads   images/cct.json         the export, for boxes, categories, locations
         images/<file_name>      the pictures
-        images/download.csv     where it is there, for those that `download` had not or found wrong
+        images/download.csv     if it is there: which pictures are not to be trusted
         --detections            MegaDetector results, for images where no person drew a box
 Writes  crops/<dataset>/<file_name>___<box id>.jpg   one RGB crop per box
         crops/crops.csv         one row per crop, of every dataset cropped so far
