@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,14 @@ def _package() -> Any:
     return run_detector
 
 
+def package_version() -> str:
+    """Return the name and version of the package: the whole one, or the one without a YOLO."""
+    for name in ("megadetector", "megadetector-utils"):
+        with contextlib.suppress(PackageNotFoundError):
+            return f"{name} {version(name)}"
+    return "unknown"
+
+
 def known_name(model: str) -> str | None:
     """Return the package's own name of a model it knows, or None."""
     package = _package()
@@ -146,13 +155,13 @@ def load(path: Path, *, device: str) -> Detector:
             ) from error
         finally:
             Image.open = OPEN
-        version = package.get_detector_version_from_model_file(str(path))
+        release = package.get_detector_version_from_model_file(str(path))
     _refuse_other_categories(network, path)
-    metadata = package.known_models.get(version, {})
+    metadata = package.known_models.get(release, {})
     kept = ("typical_detection_threshold", "conservative_detection_threshold")
     told = {key: metadata[key] for key in kept if key in metadata}
     return Detector(
-        network, path.name, device, {"megadetector_version": version or "unknown", **told}
+        network, path.name, device, {"megadetector_version": release or "unknown", **told}
     )
 
 
