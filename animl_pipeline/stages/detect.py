@@ -93,7 +93,7 @@ def run(options: Options) -> Counts:
     }
     known = _still_true(options.output_file, settings, times)
     unfinished = Unfinished(options.output_file, settings)
-    so_far = unfinished.open()
+    so_far = unfinished.read()
     known |= {name: found for name, (time, found) in so_far.items() if times.get(name) == time}
     todo = [name for name in times if name not in known]
     loaded = detector.load(weights, device=_device(options.device))
