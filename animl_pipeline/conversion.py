@@ -13,10 +13,9 @@ from typing import NamedTuple, Protocol
 from animl_pipeline.boxes import Box
 from animl_pipeline.files import Names, unsafe_reason
 from animl_pipeline.formats import coco, coco_box, megadetector
-from animl_pipeline.formats.coco import Annotation, Export, Problem
+from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Problem
 from animl_pipeline.formats.megadetector import ANIMAL, IDS, Detection, Facts, Results
 
-EMPTY = "empty"  # its box is the whole frame; results say it by having no detection
 CORRUPT = "the export calls it corrupt"
 
 

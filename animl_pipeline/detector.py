@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,14 @@ def _package() -> Any:
     return run_detector
 
 
+def package_version() -> str:
+    """Return the name and version of the package: the whole one, or the one without a YOLO."""
+    for name in ("megadetector", "megadetector-utils"):
+        with contextlib.suppress(PackageNotFoundError):
+            return f"{name} {version(name)}"
+    return "unknown"
+
+
 def known_name(model: str) -> str | None:
     """Return the package's own name of a model it knows, or None."""
     package = _package()
@@ -129,7 +138,10 @@ def load(path: Path, *, device: str) -> Detector:
         InputInvalid: the file holds no network of MegaDetector's categories.
     """
     package = _package()
-    options = {"device": device} | _kind(path, package)
+    digest = files.digest(path, "md5")
+    release = next((name for name, about in package.known_models.items()
+                    if about.get("md5") == digest), None)  # fmt: skip
+    options = {"device": device} | ({} if release else {"model_type": _kind(path)})
     with _quiet() as printed:
         try:
             network = package.load_detector(str(path), detector_options=options)
@@ -146,24 +158,22 @@ def load(path: Path, *, device: str) -> Detector:
             ) from error
         finally:
             Image.open = OPEN
-        version = package.get_detector_version_from_model_file(str(path))
-    _refuse_other_categories(network, path)
-    metadata = package.known_models.get(version, {})
+    if not release:
+        _refuse_other_categories(network, path)
+    metadata = package.known_models.get(release, {})
     kept = ("typical_detection_threshold", "conservative_detection_threshold")
     told = {key: metadata[key] for key in kept if key in metadata}
     return Detector(
-        network, path.name, device, {"megadetector_version": version or "unknown", **told}
+        network, path.name, device, {"megadetector_version": release or "unknown", **told}
     )
 
 
-def _kind(path: Path, package: Any) -> dict[str, str]:
-    """Return the kind of YOLO, where the names in a weights file tell; the package knows its own.
+def _kind(path: Path) -> str:
+    """Return which YOLO a file is of: what it says itself, else by the names that are in it.
 
     Raises:
         InputInvalid: it is no weights file, or names what is no part of a network.
     """
-    if files.digest(path, "md5") in {one.get("md5") for one in package.known_models.values()}:
-        return {}
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except BROKEN as error:
@@ -174,16 +184,19 @@ def _kind(path: Path, package: Any) -> dict[str, str]:
             f"{path} would call {', '.join(strange[:5])} when it is loaded, which is no part of a "
             "network: it may do harm, so it is not loaded."
         )
+    with _quiet():
+        from megadetector.detection import pytorch_detector
+
+        told = pytorch_detector.read_metadata_from_megadetector_model_file(str(path)) or {}
     ultralytics = any(name.startswith(ULTRALYTICS) for name in names)
-    return {"model_type": "ultralytics"} if ultralytics else {}
+    return str(told.get("model_type", "ultralytics" if ultralytics else "yolov5"))
 
 
 def _refuse_other_categories(network: Any, path: Path) -> None:
     """Refuse a network that tells other things apart than MegaDetector's."""
     names = getattr(network.model, "names", None)
     names = list(names.values()) if isinstance(names, dict) else list(names or [])
-    # MegaDetector's own files of 2025 and later say in themselves what they are.
-    if network.model_metadata is None and names != list(CATEGORIES.values())[: len(names)]:
+    if names != list(CATEGORIES.values())[: len(names)]:
         raise InputInvalid(
             f"{path} finds {len(names)} categories ({', '.join(map(str, names[:5]))}); "
             f"MegaDetector's are {', '.join(CATEGORIES.values())}."

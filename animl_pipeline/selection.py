@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 
 from animl_pipeline.boxes import Box, overlap
 from animl_pipeline.formats import coco_box
-from animl_pipeline.formats.coco import Annotation, Export, Image, Problem
+from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Image, Problem
 from animl_pipeline.formats.megadetector import ANIMAL, Detection, Results
 
-EMPTY = "empty"
 NOT_AN_ANIMAL = {EMPTY, "person", "vehicle"}
 PLAIN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 

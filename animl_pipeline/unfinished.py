@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from animl_pipeline import files
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.formats import megadetector
 from animl_pipeline.formats.megadetector import Detection, Facts, Image
@@ -20,30 +21,26 @@ class Unfinished:
 
     def __init__(self, output_file: Path, settings: Settings) -> None:
         self.path = output_file.with_name(f".{output_file.name}.unfinished")
-        self._settings = settings
+        self._header = json.dumps(settings, sort_keys=True).encode() + b"\n"
+        self._begun = False
 
-    def open(self) -> dict[str, tuple[int, Image]]:
-        """Return what an interrupted run of the same settings found, with the pictures' times.
+    def read(self) -> dict[str, tuple[int, Image]]:
+        """Return what an interrupted run of the same settings found, with the pictures' times."""
+        lines = self._whole_lines().splitlines()[1:]
+        return {found.file_name: (time, found) for line in lines for time, found in _read(line)}
 
-        What was cut off goes; of other settings all goes.
-        """
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
-            data = b""
+    def _whole_lines(self) -> bytes:
+        """Return what is there, without what was cut off; of other settings nothing."""
+        data = self.path.read_bytes() if self.path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]
-        lines = whole.split(b"\n")[:-1]
-        if not lines or lines[0] != self._header():
-            whole, lines = self._header() + b"\n", []
-        if whole != data:
-            self.path.write_bytes(whole)
-        return {found.file_name: (time, found) for line in lines[1:] for time, found in _read(line)}
-
-    def _header(self) -> bytes:
-        return json.dumps(self._settings, sort_keys=True).encode()
+        return whole if whole.startswith(self._header) else self._header
 
     def note(self, found: list[tuple[int, Image]]) -> None:
         """Keep the results of a batch, each with its picture's time of change in nanoseconds."""
+        if not self._begun:
+            with files.whole(self.path) as part:
+                part.write_bytes(self._whole_lines())
+            self._begun = True
         line = json.dumps([[time, *_plain(one)] for time, one in found]).encode() + b"\n"
         with self.path.open("ab", buffering=0) as file:
             file.write(line)

@@ -1,11 +1,13 @@
 """Weights of small networks, drawn at random, and what MegaDetector's own package finds with them.
 
-As a script: `python yolos.py FOLDER IMAGES` writes into the folder
+As a script: `python yolos.py FOLDER` writes into the folder
 
     yolov5.pt, yolo11.pt    networks of MegaDetector's three categories
     dogs.pt                 one of five categories
     evil.pt                 a file that would run a command when it is loaded
-    yolov5.json, ...        the package's results of the pictures, by file name below IMAGES
+
+`python yolos.py WEIGHTS IMAGES KIND` writes beside the weights what the package finds in the
+pictures, by file name: in a process of its own, as what was done before tells in the last digits.
 """
 
 import contextlib
@@ -44,7 +46,7 @@ def sharpen(network: torch.nn.Module) -> None:
 
 def yolov5(folder: Path) -> None:
     """As MegaDetector 5 is saved: its modules are those of the repository, `models` and `utils`."""
-    import yolov5.models
+    import yolov5.models  # puts the repository's modules on the path
     from models import common, yolo  # type: ignore[import-not-found]
 
     vars(yolo).update(vars(common))  # else half of the modules would be called yolov5.models
@@ -64,17 +66,17 @@ def yolo11(path: Path, names: list[str]) -> None:
     torch.save({"model": network, "train_args": {}}, path)
 
 
-def peer(weights: Path, images: Path, **options: str) -> None:
-    """Runs the package's own batch detector, over the pictures that it is said to open well."""
+def peer(weights: Path, images: Path, kind: str) -> None:
+    """Runs the package's own batch detector over pictures."""
     from megadetector.detection import run_detector_batch as package
 
-    files = [str(path) for path in sorted(images.rglob("*")) if path.suffix == ".jpg"]
+    files = [str(path) for path in sorted(images.rglob("*.jpg"))]
     found = package.load_and_run_detector_batch(
         str(weights),
         files,
         confidence_threshold=THRESHOLD,
         image_size=IMAGE_SIZE,
-        detector_options={"force_cpu": True, **options},
+        detector_options={"force_cpu": True, "model_type": kind},
         quiet=True,
     )
     by_name = {Path(one["file"]).relative_to(images).as_posix(): one for one in found}
@@ -82,17 +84,17 @@ def peer(weights: Path, images: Path, **options: str) -> None:
 
 
 def main() -> None:
-    folder, images = map(Path, sys.argv[1:])
-    torch.manual_seed(0)
     warnings.simplefilter("ignore")
-
     with contextlib.redirect_stdout(io.StringIO()):
+        if len(sys.argv) > 2:
+            peer(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+            return
+        folder = Path(sys.argv[1])
+        torch.manual_seed(0)
         yolov5(folder)
         yolo11(folder / "yolo11.pt", NAMES)
         yolo11(folder / "dogs.pt", ["dog", "cat", "cow", "pig", "hen"])
         torch.save({"model": Evil()}, folder / "evil.pt")
-        peer(folder / "yolov5.pt", images)
-        peer(folder / "yolo11.pt", images, model_type="ultralytics")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ ANNOTATION_FIELDS = (
     "id", "image_id", "category_id", "bbox", "bbox_relative", "validated", "confidence",
     "sequence_level_annotation",
 )  # fmt: skip
+EMPTY = "empty"  # category 0, whose box, if there is one, is the whole frame
 KEY_FIELDS = ("serving_bucket_key", "original_relative_path", "file_name")  # newest first
 Size = tuple[int, int]
 Problem = tuple[str, str, str]  # image, annotation id, reason

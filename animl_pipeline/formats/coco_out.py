@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from animl_pipeline import files
-from animl_pipeline.formats.coco import Annotation, Export, Image, Size
+from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Image, Size
 
-EMPTY = "empty"
 DECIMALS_PX = 6  # a whole pixel comes back from fractions of 1e-16 as the whole number it was
 
 

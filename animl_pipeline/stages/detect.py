@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,11 +89,11 @@ def run(options: Options) -> Counts:
         "weights_sha256": files.digest(weights, "sha256"),
         "threshold": options.threshold,
         "image_size": options.image_size,
-        "megadetector_utils": version("megadetector-utils"),
+        "package": detector.package_version(),
     }
     known = _still_true(options.output_file, settings, times)
     unfinished = Unfinished(options.output_file, settings)
-    so_far = unfinished.open()
+    so_far = unfinished.read()
     known |= {name: found for name, (time, found) in so_far.items() if times.get(name) == time}
     todo = [name for name in times if name not in known]
     loaded = detector.load(weights, device=_device(options.device))
