@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from multiprocessing import active_children
 from pathlib import Path
-from threading import Timer
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -250,22 +250,27 @@ def test_where_no_crop_of_val_can_be_read_the_last_epoch_is_kept(
 
 
 def test_a_reader_that_is_killed_is_a_message(here: Path, pipeline: Pipeline) -> None:
-    make_dataset(here, train=200, val=1)
+    make_dataset(here, train=99, val=1)
+    done = Event()
 
     def kill() -> None:
-        for child in active_children():
-            child.kill()
+        while not done.wait(0.3):
+            for reader in active_children():
+                reader.kill()
 
-    timers = [Timer(0.5 * wait, kill) for wait in range(2, 40)]
-    for timer in timers:
-        timer.start()
-    options = ["--num-workers", 1, "--image-size", 64, "--batch-size", 2, "--precision", "32-true"]
-    done = pipeline("train", *options, "--model-name", "efficientnet-b0", "--no-pretrained")
-    for timer in timers:
-        timer.cancel()
-    assert done.code == 1
-    assert "--num-workers" in done.err
-    assert "Traceback" not in done.err
+    killer = Thread(target=kill)
+    killer.start()
+    try:
+        ended = pipeline(
+            "train", "--no-pretrained", "--model-name", "efficientnet-b0", "--image-size", 64,
+            "--batch-size", 2, "--precision", "32-true", "--num-workers", 1,
+        )  # fmt: skip
+    finally:
+        done.set()
+        killer.join()
+    assert ended.code == 1
+    assert "--num-workers" in ended.err
+    assert "Traceback" not in ended.err
 
 
 # What is seen
