@@ -64,7 +64,7 @@ for epoch in range(2):
 print(json.dumps({"train": found}))
 """
 
-Measured = dict[str, list[float]]  # images per second of train and val, and memory_gb
+Measured = dict[str, list[float]]  # images per second of train and val; memory_gb, processor_s
 
 
 def make_dataset(folder: Path) -> None:
@@ -110,13 +110,13 @@ def make_missouri(data: Path, folder: Path) -> None:
         pipeline(folder, words)
 
 
-def pipeline(folder: Path, words: str) -> float:
-    """Run a command of ours in a folder; return the gigabytes it took."""
+def pipeline(folder: Path, words: str) -> Measured:
+    """Run a command of ours in a folder; return what it took."""
     return run([sys.executable, "-m", "animl_pipeline", *words.split()], folder)[1]
 
 
-def run(command: list[str], folder: Path) -> tuple[str, float]:
-    """Return what a command printed, and the gigabytes of its largest process; end if it fails."""
+def run(command: list[str], folder: Path) -> tuple[str, Measured]:
+    """Return what a command printed and what it took, its readers included; end if it fails."""
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as wrong:
         process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=wrong, env=CALM)
         _, status, used = os.wait4(process.pid, 0)
@@ -124,7 +124,8 @@ def run(command: list[str], folder: Path) -> tuple[str, float]:
         wrong.seek(0)
         if status:
             sys.exit(f"{' '.join(command)[:200]} failed:\n{wrong.read()[-2000:]}")
-        return said.read(), used.ru_maxrss / 1e6
+        seconds = used.ru_utime + used.ru_stime
+        return said.read(), {"memory_gb": [used.ru_maxrss / 1e6], "processor_s": [seconds]}
 
 
 def peer(peers: Path, folder: Path, logdir: str, *, side: int = 0, **options: object) -> Measured:
@@ -138,8 +139,8 @@ def peer(peers: Path, folder: Path, logdir: str, *, side: int = 0, **options: ob
     (folder / "peer.json").write_text(json.dumps(own))
     script = str(Path(__file__).with_name("train_peer.py"))
     command = [str(peers / "bin/python"), "-W", "ignore", script, str(folder / "peer.json")]
-    said, memory = run(command, folder)
-    return {**json.loads(said.splitlines()[-1]), "memory_gb": [memory]}
+    said, took = run(command, folder)
+    return {**json.loads(said.splitlines()[-1]), **took}
 
 
 def ours(folder: Path, logdir: str, *, side: int = 0, **options: object) -> Measured:
@@ -148,14 +149,14 @@ def ours(folder: Path, logdir: str, *, side: int = 0, **options: object) -> Meas
     words += f" --image-size {side}" if side else ""
     for name, value in {**RECIPE, **options}.items():
         words += f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-    memory = pipeline(folder, words)
+    took = pipeline(folder, words)
     history = artifacts.read(artifacts.HISTORY, folder / logdir / "run" / "history.csv")
     n = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")["split"].value_counts()
     train_s = n["train"] / history["images_per_second"]
     return {
         "train": list(history["images_per_second"]),
         "val": list(n["val"] / (history["seconds"] - train_s)),
-        "memory_gb": [memory],
+        **took,
     }
 
 
@@ -192,7 +193,11 @@ def speed(peers: Path, rounds: int) -> None:
     share = fastest["ours", "train"] / fastest["synthetic", "train"]
     print(f"  synthetic tensors {fastest['synthetic', 'train']:.2f} images/s: ours is {share:.2f}")
     for tool in ("ours", "theirs"):
-        print(f"  memory of its largest process, {tool}: {fastest[tool, 'memory_gb']:.2f} GB")
+        found = best[tool]
+        print(
+            f"  {tool}: {max(found['memory_gb']):.2f} GB at most in one process, "
+            f"{min(found['processor_s']):.0f} s of a processor for the whole run"
+        )
 
 
 def learned(peers: Path, data: Path, seeds: int) -> None:
