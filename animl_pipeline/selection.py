@@ -83,7 +83,7 @@ def select(export: Export, results: Results | None, rules: Rules) -> Selection:
         known = {image.file_name for image in export.images if not image.unsafe}
         for name, found in results.detections.items():
             if found and name not in known:
-                selection.detections["its image is not in the export"] += len(found)
+                selection.detections["not of an image of the export that can be used"] += len(found)
     return selection
 
 

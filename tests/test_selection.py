@@ -241,7 +241,7 @@ def test_every_detection_is_counted_by_what_became_of_it() -> None:
         "below the threshold 0.2": 1,
         "box lies outside the frame": 1,
         "its image has no label of an animal": 1,
-        "its image is not in the export": 2,
+        "not of an image of the export that can be used": 2,
     }
 
 

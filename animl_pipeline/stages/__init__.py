@@ -220,5 +220,6 @@ def refuse_unfinished_stage(folder: Path, name: str) -> None:
 def _who_writes(path: Path) -> str:
     outputs = {"cct.json": "download", "crops.csv": "crop", "dataset.csv": "split"}
     outputs |= {"splits.json": "split", "label_index.json": "split", "model.json": "train"}
+    outputs |= {"detections.json": "detect"}
     stage = outputs.get(path.name)
     return f"`pipeline {stage}` writes it." if stage else "Check the path."
