@@ -31,7 +31,8 @@ def whole(path: Path) -> Iterator[Path]:
 
     A crash or an error inside the block leaves the old file, if there was one, as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():  # to ask first is ten times as fast where it is
+        path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PART)
     try:
         yield part
