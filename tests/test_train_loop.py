@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from animl_pipeline import artifacts, stages
 from animl_pipeline.errors import InputInvalid, OptionError
-from animl_pipeline.recipe import Optimizer, Schedule, SelectBy
+from animl_pipeline.recipe import Freeze, Optimizer, Schedule, SelectBy
 from animl_pipeline.stages import Counts
 from animl_pipeline.stages.train import Options
 
@@ -66,9 +66,9 @@ def test_a_finished_run_goes_on_with_more_epochs_as_if_it_had_had_them_at_once(
 
 def test_a_finished_run_goes_on_with_more_patience(here: Path) -> None:
     make_dataset(here)
-    train(epochs=9, patience=1, lr=0.0)
+    train(epochs=9, patience=1, lr=0.0, freeze=Freeze.HEAD)  # nothing changes
     assert len(history()) == 2
-    train(epochs=9, patience=2, lr=0.0)
+    train(epochs=9, patience=2, lr=0.0, freeze=Freeze.HEAD)  # nothing changes
     assert len(history()) == 3
 
 
