@@ -15,6 +15,13 @@ from animl_pipeline.scored import Floats, Ints, Rows, Scored
 
 FORMAT_VERSION = "1"
 TOP = (3, 5)  # the k of top-k accuracy
+MEAN_OF = {  # the figure of each label that an overall one is the mean of
+    "balanced_accuracy": "recall",
+    "macro_average_precision": "average_precision",
+    "macro_precision": "precision",
+    "macro_recall": "recall",
+    "macro_f1": "f1",
+}
 BLOCK = 2048  # distinct scores at a time, to bound memory
 EXACT_IN_FLOAT32 = 2**24  # whole numbers up to it, and so sums of them in any order
 
@@ -204,20 +211,37 @@ def evaluate(scored: Scored) -> dict[str, Any]:
             name for name, n in zip(scored.labels, counts, strict=True) if not n
         ],
         "confusion_matrix": confusion_matrix(scored).tolist(),
-        "intervals": {
-            name: interval(scored, name, value) for name, value in values.items() if name != "ece"
-        },
+        "intervals": {name: interval(scored, name, values) for name in values if name != "ece"},
     }
 
 
-def interval(scored: Scored, name: str, values: Floats) -> list[float] | None:
-    """Return the interval of a figure; of a label's, by the locations that hold the label."""
+def interval(scored: Scored, name: str, values: dict[str, Floats]) -> list[float] | None:
+    """Return the interval of a figure; of a label's, by the locations that hold the label.
+
+    `values` are all `figures` under `intervals.leave_one_out` weights.
+    """
     _, _, label = name.partition("/")
     scale = "log" if name == "log_loss" else "logit"
-    if not label:
-        return intervals.jackknife(values, scale=scale)
-    holders = scored.group[scored.truth == scored.labels.index(label)]
-    return intervals.jackknife(values, groups=len(np.unique(holders)), scale=scale)
+    if label:
+        return intervals.jackknife(values[name], groups=_holders(scored, label), scale=scale)
+    ends = intervals.jackknife(values[name], scale=scale)
+    if ends is None or name not in MEAN_OF:
+        return ends
+    of_label = {
+        label: values[f"{MEAN_OF[name]}/{label}"][0]
+        for label in (scored.labels[index] for index in np.unique(scored.truth))
+    }
+    doubts = [
+        intervals.doubt(_holders(scored, label)) if value in {0, 1} else 0.0
+        for label, value in of_label.items()
+    ]
+    perfect = np.array([value == 1 for value in of_label.values()])
+    return intervals.widened(ends, float(values[name][0]), np.array(doubts), perfect=perfect)
+
+
+def _holders(scored: Scored, label: str) -> int:
+    """Return how many locations hold a label."""
+    return len(np.unique(scored.group[scored.truth == scored.labels.index(label)]))
 
 
 def confusion_matrix(scored: Scored) -> Ints:

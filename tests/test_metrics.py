@@ -307,3 +307,24 @@ def test_the_change_of_log_loss_is_the_difference_of_both_on_the_same_rows() -> 
     found = metrics.log_loss_change(before, after)
     assert found["log_loss"] == pytest.approx(losses[1] - losses[0], abs=1e-12)
     assert found["interval"][0] < found["log_loss"] < found["interval"][1]
+
+
+def test_a_mean_of_labels_that_are_all_right_is_no_surer_than_they_are() -> None:
+    probabilities = np.array([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7]] * 12)
+    truth = np.array([0, 1, 2] * 12)
+    probabilities[2] = [0.2, 0.5, 0.3]  # one crop of the last label is taken for the second
+    places = [("d", str(row // 3 % 6)) for row in range(36)]
+    found = metrics.evaluate(Scored(["a", "b", "c"], probabilities, truth, places))
+    ends = found["intervals"]
+    plain = intervals.jackknife(
+        metrics.figures(
+            Scored(["a", "b", "c"], probabilities, truth, places), intervals.leave_one_out(6)
+        )["macro_recall"]
+    )
+    assert plain is not None
+    below = np.array([1 - ends["recall/a"][0], 1 - ends["recall/b"][0]])
+    assert ends["recall/b"] == ends["recall/a"]
+    assert found["macro_recall"] - ends["macro_recall"][0] == pytest.approx(
+        np.hypot(found["macro_recall"] - plain[0], np.sqrt((below**2).sum()) / 3)
+    )
+    assert ends["macro_recall"][1] == pytest.approx(plain[1])

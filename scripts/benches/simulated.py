@@ -32,6 +32,7 @@ def methods(scored: Scored, seed: int) -> dict[str, list[float]]:
     left_out = macro(scored, intervals.leave_one_out(scored.groups))
     found = {
         "jackknife": intervals.jackknife(left_out),
+        "as evaluated": metrics.evaluate(scored)["intervals"]["macro_average_precision"],
         "on the plain scale": intervals.jackknife(left_out, scale="plain"),
     }
     drawn = macro(scored, intervals.draw(scored.groups, seed)[:, :401])
