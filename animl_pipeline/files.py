@@ -37,9 +37,8 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield part
         part.replace(path)
-    except BaseException:  # Ctrl-C, too, leaves no half file
+    finally:  # of what was stopped, by Ctrl-C too, no half file stays
         part.unlink(missing_ok=True)
-        raise
 
 
 def write_text(path: Path, text: str) -> None:

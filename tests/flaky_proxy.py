@@ -9,9 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from serving import served
 
 FOREVER = 1000
 ERRORS = {
@@ -77,17 +79,11 @@ def flaky_proxy(endpoint_url: str) -> Iterator[Proxy]:
     """Yields a proxy before the server."""
     proxy = Proxy()
     handler = type("Handler", (Forward,), {"proxy": proxy, "upstream": urlsplit(endpoint_url)})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    proxy.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.stalled.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(handler) as proxy.url:
+        try:
+            yield proxy
+        finally:
+            proxy.stalled.set()
 
 
 class Forward(BaseHTTPRequestHandler):
