@@ -58,4 +58,4 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if nowhere and report["group_by"] == "location":
         found.append(f"{nowhere:,} crops without a location are only for training")
     near = len(report["audit"]["near_duplicates"])
-    return found + [f"{near} pairs of crops in two parts look nearly the same"] * bool(near)
+    return found + [f"pairs of crops in two parts that look nearly the same: {near}"] * bool(near)
