@@ -15,6 +15,7 @@ from PIL import Image
 
 from animl_pipeline import classifier, devices, learning, networks, processes
 from animl_pipeline.learning import augmentation, together
+from animl_pipeline.learning.averaging import Average
 from animl_pipeline.learning.data import Crops, loader
 from animl_pipeline.learning.optimisation import make_optimizer
 from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
@@ -71,8 +72,9 @@ def make_learner(
         rank=processes.rank(), ranks=processes.count(),
     )  # fmt: skip
     own = together.share(len(VAL))
+    average = Average(network.module, steps=draws.steps)
     return Learner(
-        fabric, network, optimizer,
+        fabric, network, average, optimizer,
         rate=lambda step: lr * 0.9 ** (step // draws.steps),
         labels=LABELS,
         draws=draws,

@@ -22,9 +22,9 @@ README = ROOT / "README.md"
 LEVELS = (
     {"", "allocator", "errors", "processes"},
     {"boxes", "devices", "files", "formats", "formats.csv_file", "formats.json_file",
-     "formats.sequences", "jpeg", "learning.cache", "learning.memory", "learning.sampling",
-     "networks", "plots", "reasons", "recipe", "scored", "splitting", "splitting.balance",
-     "stopping", "workers"},
+     "formats.sequences", "jpeg", "learning.averaging", "learning.cache", "learning.memory",
+     "learning.sampling", "networks", "plots", "reasons", "recipe", "scored", "splitting",
+     "splitting.balance", "stopping", "workers"},
     {"weights"},
     {"artifacts", "calibration", "classifier", "evaluation.mapping",
      "formats.classification_ds", "formats.coco_box", "images", "intervals",

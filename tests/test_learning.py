@@ -200,9 +200,21 @@ def assert_same(
 ) -> None:
     assert rows_of(state) == rows_of(expected_state)
     assert same_weights(learner.network.state_dict(), expected.network.state_dict())
+    assert same_weights(learner.average.state_dict(), expected.average.state_dict())
     assert (state.best_epoch, state.best_score) == (
         expected_state.best_epoch, expected_state.best_score,
     )  # fmt: skip
+
+
+def test_the_mean_is_what_is_validated(pictures: Path) -> None:
+    learner = make_learner(pictures)
+    state = fit(learner, Progress())
+    mean, last = learner.average.module.state_dict(), learner.network.state_dict()
+    assert not torch.equal(mean["_fc.weight"], last["_fc.weight"])
+    assert learner.val
+    predicted = classifier.predict(learner.fabric, learner.average.module, learner.val, "val")
+    chosen = predicted.probabilities[np.arange(len(predicted.truth)), predicted.truth]
+    assert state.history[-1]["val_loss"] == pytest.approx(-np.log(chosen).mean(), rel=1e-6)
 
 
 def test_who_asks_to_stop_within_an_epoch_finds_the_step_saved(pictures: Path) -> None:
@@ -284,7 +296,7 @@ def test_a_batch_is_halved_until_it_fits_and_stays_so(
     small = dataclasses.replace(learner, network=network)
     state = fit(small, Progress(), epochs=2)
     assert state.pieces == 4
-    assert network.sizes == [7, 4, 2, 2, 2, 1, *[3, 1], *[2, 2, 2, 1], *[3, 1]]
+    assert network.sizes == [7, 4, *[2, 2, 2, 1], *[2, 2, 2, 1]]
     save_state(tmp_path / "last.pt", learner, state, identity="")
     assert load_state(tmp_path / "last.pt", learner, identity="").pieces == 4
 

@@ -62,6 +62,7 @@ def fit(
                 set_rate(optimizer, learner.rate(epoch * draws.steps + state.step))
                 loss = compute_gradients(learner, state, pictures, truth, weights)
                 optimizer.step()
+                learner.average.update_parameters(network)
                 watch.stepped(loss, read)
         try:
             with stop.heeded_at_once():
@@ -118,12 +119,13 @@ def _in_pieces(
 
 
 def predict_val(learner: Learner) -> classifier.Predictions | None:
-    """Return the network's predictions on val, made by all processes; None where there is none."""
+    """Return the averaged network's predictions on val, made by all processes; None without val."""
     if learner.val is None:
         return None
     own = None
     if len(learner.val):
-        own = classifier.predict(learner.fabric, learner.network, learner.val, "val")
+        with learner.fabric.autocast():
+            own = classifier.predict(learner.fabric, learner.average.module, learner.val, "val")
     found = together.gathered(own, len(learner.val.dataset))  # type: ignore[arg-type]
     if not found.readable.all():
         logger.warning("val: %d crops could not be read: left out", (~found.readable).sum())

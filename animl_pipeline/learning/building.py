@@ -14,6 +14,7 @@ from animl_pipeline import artifacts, classifier, processes, recipe
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.learning import embeddings, freezing, together
 from animl_pipeline.learning.augmentation import augmented
+from animl_pipeline.learning.averaging import Average
 from animl_pipeline.learning.data import Crops, loader, share_cache
 from animl_pipeline.learning.embeddings import Embeddings
 from animl_pipeline.learning.optimisation import make_optimizer
@@ -40,6 +41,7 @@ def build_learner(
     weight_decay: float,
     schedule: recipe.Schedule,
     warmup_epochs: float,
+    ema_epochs: float,
     epochs: int,
     freeze: recipe.Freeze,
     unfreeze_after: int,
@@ -73,12 +75,12 @@ def build_learner(
 
     begin_epoch(0)  # several processes agree now on what there is to agree on
     in_loss = weights / weights.mean() if loss_weighted and weights is not None else None
-    network, stepper = fabric.setup(
+    learns, stepper = fabric.setup(
         network, make_optimizer(optimizer, network, lr=lr, weight_decay=weight_decay)
     )
     own = together.share(len(val))
     return Learner(
-        fabric, network, stepper,
+        fabric, learns, Average(network, steps=ema_epochs * draws.steps), stepper,
         rate=partial(
             recipe.rate, lr, schedule, steps=draws.steps, epochs=epochs,
             warmup_epochs=warmup_epochs,

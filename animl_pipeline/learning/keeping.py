@@ -68,7 +68,7 @@ class Keeper:
         if self.writer:
             if is_best:
                 card = dataclasses.replace(self.card, epoch=state.best_epoch)
-                classifier.save(self.folder, self.learner.network, card)
+                classifier.save(self.folder, self.learner.average.module, card)
                 if predicted and len(predicted.truth):
                     self._draw(self.writer, predicted, state.best_epoch)
             _plot(self.writer, row, figures, self.card.labels)

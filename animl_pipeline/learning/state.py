@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from animl_pipeline import files, weights
 from animl_pipeline.errors import InputInvalid
+from animl_pipeline.learning.averaging import Average
 from animl_pipeline.learning.sampling import Draws
 
 
@@ -62,6 +63,7 @@ class Learner:
 
     fabric: Fabric
     network: nn.Module
+    average: Average  # of the network's weights
     optimizer: torch.optim.Optimizer
     rate: Callable[[int], float]  # the learning rate in a step of the run
     labels: list[str]
@@ -78,6 +80,7 @@ def save_state(path: Path, learner: Learner, state: Progress, *, identity: str) 
     content = {
         "identity": identity,
         "network": learner.network.state_dict(),
+        "average": learner.average.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "precision": learner.fabric.strategy.precision.state_dict(),
         "progress": asdict(state),
@@ -100,6 +103,7 @@ def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
                 "--run-name, or start it over with --no-resume."
             )
         learner.network.load_state_dict(content["network"])
+        learner.average.load_state_dict(content["average"])
         learner.optimizer.load_state_dict(content["optimizer"])
         learner.fabric.strategy.precision.load_state_dict(content["precision"])
         return Progress(**content["progress"])

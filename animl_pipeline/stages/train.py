@@ -93,6 +93,10 @@ class Options:
         Schedule.STEP, help="step: 0.97 per 2.4 epochs; cosine: to 0 at the end of --epochs."
     )
     warmup_epochs: float = option(0.0, min=0.0, help="Epochs in which the rate rises to its full.")
+    ema_epochs: float = option(
+        1.0, min=0.0, help="Epochs over whose steps the kept weights are averaged (exponential "
+        "moving average); 0: those of the last step.",
+    )  # fmt: skip
     weight_decay: float = option(1e-6, min=0.0, help="Weight decay.")
     cache_gb: float = option(
         10.0, min=0.0, help="Gigabytes of decoded crops kept beside the crops; 0: decode each time."
@@ -248,9 +252,10 @@ def _learner(
         batch_size=options.crops_per_step, splits_batches=options.batch_size == "auto",
         readers=options.num_workers, seed=options.seed, optimizer=options.optimizer,
         lr=options.lr, weight_decay=options.weight_decay, schedule=options.lr_schedule,
-        warmup_epochs=options.warmup_epochs, epochs=options.epochs, freeze=options.freeze,
-        unfreeze_after=options.unfreeze_after, cache_embeddings=options.cache_embeddings,
-        augmentation=options.augmentation, cache_gb=options.cache_gb,
+        warmup_epochs=options.warmup_epochs, ema_epochs=options.ema_epochs, epochs=options.epochs,
+        freeze=options.freeze, unfreeze_after=options.unfreeze_after,
+        cache_embeddings=options.cache_embeddings, augmentation=options.augmentation,
+        cache_gb=options.cache_gb,
     )  # fmt: skip
 
 
