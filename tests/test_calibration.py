@@ -101,8 +101,25 @@ def test_rows_all_right_or_all_wrong_give_a_temperature_within_its_limits(right:
     assert low <= calibration.fit_temperature(scored_at(2, probabilities, truth)) <= high
 
 
-def test_one_location_tells_nothing_of_the_next_so_the_temperature_stays() -> None:
-    assert calibration.fit_temperature(scored_at(1, *made(5, sure=3))) == 1
+def all_right(locations: int) -> Scored:
+    """Rows said with 0.85 to 0.95, and all of them right."""
+    top = np.random.default_rng(0).uniform(0.85, 0.95, 20 * locations)
+    return scored_at(locations, np.stack([top, 1 - top], axis=1), np.zeros(len(top), dtype=int))
+
+
+def test_where_all_is_right_the_temperature_does_not_run_away_and_falls_with_the_evidence() -> None:
+    assert calibration.least_loss(all_right(30)) < 0.06
+    kept = [calibration.fit_temperature(all_right(locations)) for locations in (3, 4, 6, 10, 30)]
+    assert kept == sorted(kept, reverse=True)
+    assert kept[0] == 1
+    assert 0.3 < kept[-1] < 0.5
+
+
+@pytest.mark.parametrize("locations", [1, 2, 3])
+def test_so_few_locations_tell_nothing_of_the_next_that_the_temperature_stays(
+    locations: int,
+) -> None:
+    assert calibration.fit_temperature(scored_at(locations, *made(5, sure=3))) == 1
 
 
 @settings(deadline=None, max_examples=40)
