@@ -9,8 +9,9 @@ size       100,000 predictions, 500 locations, 50 labels: figures with intervals
            peer is scikit-learn's average_precision_score with sample weights
 coverage   how often an interval holds the truth, in simulated data sets whose locations differ
 calibration  how a temperature of a few simulated locations changes the log loss of others
-further    the demo's classifier (scripts/demo first) at 60 more locations of its world: what the
-           few of its test cannot tell, such as what the temperature does
+further    the demo's classifier (scripts/demo first), and one that is too sure of itself, at 60
+           more locations of its world: what the few of its test cannot tell, such as what the
+           temperature of the few of its val does
 planted    5 % of the labels of the demo's crops (scripts/demo first) are made wrong: how many of
            them come in the first tenth of the ranking of label errors
 """
@@ -44,9 +45,10 @@ LABELS = ["bird", "fox", "lizard"]  # its evaluator needs three, and all of them
 BATCHES = (8, 16, 64)
 ROUNDS = 3
 TRAIN = (
-    "train --no-pretrained --model-name efficientnet-b0 --image-size 64 --lr 3e-4 --epochs 16 "
+    "train --no-pretrained --model-name efficientnet-b0 --image-size 64 --lr 3e-4 --epochs 22 "
     "--batch-size 32 --precision 32-true"
-)
+)  # as scripts/demo
+LONG = "--epochs 40 --patience 0 --augmentation none --run-name"
 SIDES_PX = (120, 480)  # of the crops, as of animals near and far
 PEER = """
 import json, sys, time
@@ -203,8 +205,7 @@ def planted(demo: Path, share: float = 0.05) -> None:
             table.loc[row, "label"] = rng.choice(others)
         artifacts.write(artifacts.DATASET, folder / "dataset/dataset.csv", table)
         for words in (TRAIN, "evaluate --splits train,val,test"):
-            command = [sys.executable, "-m", "animl_pipeline", *words.split()]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            run_pipeline(folder, *words.split())
         found = pd.concat(
             artifacts.read(artifacts.LABEL_ERRORS, path)
             for path in sorted((folder / "runs/latest/evaluation").glob("label_errors_*.csv"))
@@ -215,34 +216,55 @@ def planted(demo: Path, share: float = 0.05) -> None:
 
 
 def further(demo: Path) -> None:
-    """Print the demo's figures at many more locations of its world, none of them seen before."""
+    """Print figures at many more locations of the demo's world, of two classifiers.
+
+    They are its own, and one trained for longer and without augmentation, so too sure of itself.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        world = [sys.executable, str(ROOT / "tests/world.py"), "world", "--seed", "7"]
-        pipeline = [sys.executable, "-m", "animl_pipeline"]
-        shutil.copytree(demo / "runs/latest", folder / "run")
-        for command in (
-            [*world, "--locations", "60", "--sequences", "500"],
-            [*pipeline, *["download", "--coco-file", "world/export_coco.json"], *TOLERANT,
-             "--source", "world/bucket"],
-            [*pipeline, "crop", *TOLERANT],
-            [*pipeline, "split", "--label-spec", str(SPEC)],
-        ):  # fmt: skip
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
-        table = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")
-        path = folder / "dataset/dataset.csv"
-        artifacts.write(artifacts.DATASET, path, table.assign(split="test"))
-        here = ["--run-dir", "run", "--dataset-dir", "dataset", "--crops-dir", "crops"]
-        subprocess.run([*pipeline, "evaluate", *here], cwd=folder, check=True, capture_output=True)
-        found = json.loads((folder / "run/evaluation/metrics.json").read_text())["splits"]["test"]
+        make_further_world(folder)
+        shutil.copytree(demo / "runs/latest", folder / "its own")
+        run_pipeline(demo, *TRAIN.split(), *LONG.split(), "too sure", "--logdir", str(folder))
+        for run in ("its own", "too sure"):
+            print(f"{run}, at the locations of the demo's test, and at the others:")
+            run_pipeline(demo, "evaluate", "--run-dir", str(folder / run))  # fits T on val
+            tell_calibration(folder / run / "evaluation/metrics.json")
+            here = ["--dataset-dir", "dataset", "--crops-dir", "crops"]
+            run_pipeline(folder, "evaluate", "--run-dir", run, *here)
+            tell_calibration(folder / run / "evaluation/metrics.json")
+
+
+def make_further_world(folder: Path) -> None:
+    """Make a dataset, all of it test, of a world with the demo's animals and other locations."""
+    world = [sys.executable, str(ROOT / "tests/world.py"), "world", "--seed", "7"]
+    world += ["--locations", "60", "--sequences", "500"]
+    subprocess.run(world, cwd=folder, check=True, capture_output=True)
+    export = ["--coco-file", "world/export_coco.json", "--source", "world/bucket"]
+    run_pipeline(folder, "download", *export, *TOLERANT)
+    run_pipeline(folder, "crop", *TOLERANT)
+    run_pipeline(folder, "split", "--label-spec", str(SPEC))
+    path = folder / "dataset/dataset.csv"
+    table = artifacts.read(artifacts.DATASET, path)
+    artifacts.write(artifacts.DATASET, path, table.assign(split="test"))
+
+
+def run_pipeline(folder: Path, *words: str) -> None:
+    """Run a command of ours in a folder."""
+    command = [sys.executable, "-m", "animl_pipeline", *words]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def tell_calibration(path: Path) -> None:
+    """Print what a metrics.json says of test before and after the temperature."""
+    found = json.loads(path.read_text())["splits"]["test"]
     low, high = found["intervals"]["macro_average_precision"]
-    print(f"{found['n']:,} crops at {len(found['by_location'])} locations: macro average precision")
-    print(f"  {found['macro_average_precision']:.3f} ({low:.3f} to {high:.3f})")
     mended = found["calibration"]
-    for figure in ("log_loss", "ece"):
-        print(f"  {figure} {mended['before'][figure]:.4f} -> {mended['after'][figure]:.4f}")
+    before, after = mended["before"], mended["after"]
     print(
-        f"  by the temperature {mended['temperature']:.3f}; change of log loss {mended['change']}"
+        f"  {found['n']:,} crops at {len(found['by_location'])} locations: macro average precision "
+        f"{found['macro_average_precision']:.3f} ({low:.3f} to {high:.3f}); T "
+        f"{mended['temperature']:.3f}, log loss {before['log_loss']:.3f} -> "
+        f"{after['log_loss']:.3f}, ECE {before['ece']:.3f} -> {after['ece']:.3f}"
     )
 
 
