@@ -7,6 +7,7 @@ PipelineError
 ├── StorageRefused (ConnectionError)    the bucket as a whole cannot be read
 ├── WeightsMissing (FileNotFoundError)  pretrained weights that cannot be had here
 ├── TrainingDiverged (ArithmeticError)  the loss is not a number any more
+├── CropsLost      (OSError)            of a label no crop can be read any more
 ├── ReaderLost     (ChildProcessError)  a process that reads crops was ended from outside
 ├── ObjectUnavailable (OSError)         one object of the bucket; always becomes a row
 └── ImageUnusable  (OSError)            one picture; always becomes a row, never ends a command
@@ -47,6 +48,10 @@ class WeightsMissing(PipelineError, FileNotFoundError):
 
 class TrainingDiverged(PipelineError, ArithmeticError):
     """The loss is not a number any more; the last good state is kept."""
+
+
+class CropsLost(PipelineError, OSError):
+    """Of a label no crop can be read any more, in the midst of training."""
 
 
 class ReaderLost(PipelineError, ChildProcessError):

@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional
 
 from animl_pipeline import images
 from animl_pipeline.classifier import Predictions, square_up
+from animl_pipeline.errors import ImageUnusable
 
 SIDE_PX = 112
 KINDS = ("true positive", "false positive", "false negative")
@@ -79,7 +80,10 @@ def _escaped(name: str) -> str:
 
 
 def _picture(path: Path) -> torch.Tensor:
-    """Return a crop as (3, side, side), 0..1."""
-    image = square_up(images.open_upright(path)).resize((SIDE_PX, SIDE_PX))
+    """Return a crop as (3, side, side), 0..1; black where it cannot be read any more."""
+    try:
+        image = square_up(images.open_upright(path)).resize((SIDE_PX, SIDE_PX))
+    except ImageUnusable:
+        return torch.zeros(3, SIDE_PX, SIDE_PX)
     picture: torch.Tensor = functional.to_dtype(functional.to_image(image), scale=True)
     return picture

@@ -119,6 +119,8 @@ def build_timm(
         raise OptionError(
             f"{model_name} does not take pictures of --image-size {side_px}: {error}."
         ) from error
+    if not isinstance(head_of(network), nn.Module):  # one of what it is, one of its teacher's
+        raise OptionError(f"{model_name} has more than one head: choose another --model-name.")
     return network.train()
 
 

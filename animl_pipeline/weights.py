@@ -50,7 +50,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors and numbers, so it is not opened: it could run code."
         ) from error
     except DAMAGE as error:
-        raise InputInvalid(f"{path} holds no weights: {_short(error)}.") from error
+        raise InputInvalid(f"{path} holds no weights: {short(error)}.") from error
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputInvalid(f"{path} holds no dictionary of tensors.")
@@ -84,13 +84,13 @@ def pretrained_weights(model_name: str, side_px: int | None = None) -> dict[str,
         return networks.build_timm(model_name, 1000, side_px, pretrained=True).state_dict()
     except (*DAMAGE, UnpicklingError) as error:  # an OSError where there is no network
         raise WeightsMissing(
-            f"The ImageNet weights of {model_name} cannot be had here ({_short(error)}). Fetch "
+            f"The ImageNet weights of {model_name} cannot be had here ({short(error)}). Fetch "
             f"{source} elsewhere and give it with --weights FILE, or train from "
             "scratch with --no-pretrained (it needs many more crops)."
         ) from error
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """Return the first sentence of what may be pages of advice."""
     return (str(error) or type(error).__name__).split("\n")[0].split(". ")[0]
 

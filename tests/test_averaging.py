@@ -1,5 +1,7 @@
 """The weights that are kept are the mean of those of the last steps."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,28 @@ def test_after_as_many_steps_as_it_is_over_a_mean_has_all_but_forgotten(steps: i
 def test_of_its_beginning_little_is_left_long_before_that() -> None:
     weights = followed([1.0] + [0.0] * 20, steps=1000)
     assert weights[-1][0] < 1e-6
+
+
+def test_what_is_no_weight_is_taken_as_it_is() -> None:
+    network = Number(0.0)
+    average = Average(network, steps=100)
+    for number in (3, 8, 11):
+        network.get_buffer("batches").fill_(number)
+        average.update_parameters(network)
+        assert int(average.module.batches) == number
+
+
+def test_a_mean_that_goes_on_equals_one_undisturbed() -> None:
+    network, other = Number(0.0), Number(5.0)
+    average, again = Average(network, steps=30), Average(other, steps=30)
+    for value in range(20):
+        network.become(value)
+        average.update_parameters(network)
+        if value == 10:
+            again.go_on(copy.deepcopy(average.past()))
+        if value > 10:
+            again.update_parameters(network)
+    assert again.past() == average.past()
 
 
 def test_a_mean_lies_stiller_than_the_weights() -> None:

@@ -69,6 +69,12 @@ def test_one_label_alone_has_true_positives() -> None:
     assert extremes.most_extreme(found, 0, "true positive", 5).tolist() == [0, 1]
 
 
+def test_a_crop_that_cannot_be_read_any_more_is_black(tmp_path: Path) -> None:
+    (tmp_path / "rotten.png").write_bytes(b"\0" * 100)
+    for name in ("rotten.png", "gone.png"):
+        assert not extremes._picture(tmp_path / name).any()
+
+
 def test_the_pictures_are_of_the_crops_that_were_read(tmp_path: Path) -> None:
     colours = ["red", "lime", "blue"]
     for colour in colours:

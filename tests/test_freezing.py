@@ -170,6 +170,13 @@ def test_a_crop_that_cannot_be_read_has_no_embedding_and_is_replaced(
     assert "1 crops could not be read" in caplog.text
 
 
+def test_a_network_whose_head_is_more_than_a_layer_has_no_embeddings_to_learn_from(
+    train: Callable[..., Counts],
+) -> None:
+    with pytest.raises(OptionError, match="--freeze head"):
+        train(model_name="dpn48b", cache_embeddings=True)
+
+
 def test_embeddings_and_staged_freezing_do_not_go_together(train: Callable[..., Counts]) -> None:
     with pytest.raises(OptionError, match="--freeze staged"):
         train(cache_embeddings=True, freeze=Freeze.STAGED)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import math
+import resource
 import signal
 import threading
 import time
@@ -22,7 +23,13 @@ from small_training import LABELS, SIDE, TRAIN, VAL, crops_of, draw_pictures, fi
 from torch import nn
 
 from animl_pipeline import artifacts, classifier, devices, learning, networks, stages
-from animl_pipeline.errors import InputInvalid, OptionError, Stopped, TrainingDiverged
+from animl_pipeline.errors import (
+    CropsLost,
+    InputInvalid,
+    OptionError,
+    Stopped,
+    TrainingDiverged,
+)
 from animl_pipeline.learning.data import LOST, READ, REPLACED, Crops, loader
 from animl_pipeline.learning.state import Learner, Progress, load_state, save_state
 from animl_pipeline.recipe import SelectBy
@@ -97,7 +104,7 @@ def test_a_crop_is_never_replaced_where_it_is_judged(damaged: Path) -> None:
 
 
 def test_training_on_a_label_without_a_readable_crop_is_refused(damaged: Path) -> None:
-    with pytest.raises(InputInvalid, match="pipeline crop"):
+    with pytest.raises(CropsLost, match=r"'fox'.*pipeline crop"):
         fit(make_learner(damaged, numbers=[0, 7]), Progress())
 
 
@@ -306,6 +313,37 @@ def test_memory_for_not_even_one_crop_is_a_message(pictures: Path) -> None:
     small = dataclasses.replace(learner, network=Small(learner.network, 0, OUT_OF_MEMORY[0]))
     with pytest.raises(OptionError, match="--image-size"):
         fit(small, Progress())
+
+
+def test_one_crop_that_is_too_few_for_a_batch_norm_is_a_message(pictures: Path) -> None:
+    learner = make_learner(pictures, batch_size=1)
+    norm = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 2))
+    with pytest.raises(OptionError, match="--batch-size"):
+        fit(dataclasses.replace(learner, network=norm), Progress())
+
+
+def test_a_full_disk_is_said_and_leaves_the_last_state(pictures: Path, tmp_path: Path) -> None:
+    learner, path = make_learner(pictures), tmp_path / "last.pt"
+    save_state(path, learner, Progress(), identity="")
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_state(path, learner, Progress(next_epoch=1), identity="")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+
+
+def test_a_state_of_which_some_bytes_were_turned_is_refused(pictures: Path, tmp_path: Path) -> None:
+    learner, path = make_learner(pictures), tmp_path / "last.pt"
+    save_state(path, learner, Progress(), identity="")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(InputInvalid, match="--no-resume"):
+        load_state(path, learner, identity="")
 
 
 def gradients(learner: Learner, pieces: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ from torch import nn
 from animl_pipeline import classifier, networks
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.evaluation import prediction
+from animl_pipeline.learning import together
 from animl_pipeline.report import gradcam
 
 SMALL = ("test_resnet", "test_vit", "test_efficientnet")  # of timm, each for 160 px
@@ -47,6 +48,30 @@ def test_a_network_of_timm_is_saved_and_loaded_with_no_more_than_its_folder(
     loaded, card = classifier.load(tmp_path)
     assert card.model_name == name
     assert torch.equal(loaded(pictures(96)), network(pictures(96)))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["efficientnet-b0", "test_resnet", "test_efficientnet"])
+def test_of_several_processes_every_batch_norm_is_shared_and_predicts_as_before(
+    name: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = made(name)
+    before, norms = network(pictures()), count(network, nn.BatchNorm2d)
+    for variable in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.setenv(variable, "0" if variable == "RANK" else "2")
+    shared = together.share_batch_norm(network, torch.device(device))
+    assert count(shared, (together.SharedBatchNorm, nn.SyncBatchNorm)) == norms > 0
+    torch.testing.assert_close(shared.eval()(pictures()), before)
+
+
+def count(network: nn.Module, kind: type | tuple[type, ...]) -> int:
+    return sum(isinstance(module, kind) for module in network.modules())
+
+
+def test_a_network_with_two_heads_is_refused() -> None:
+    with pytest.raises(OptionError, match="more than one head"):
+        networks.build("swiftformer_xs", 3, 64)
 
 
 @torch.inference_mode()

@@ -127,6 +127,36 @@ def test_what_stops_a_stage_midway_leaves_it_unfinished_without_a_record(crops: 
     assert stages.journal(crops / "dataset", "split").exists()
 
 
+def test_an_option_found_wrong_after_something_was_written_leaves_the_folder_unfinished(
+    crops: Path,
+) -> None:
+    stages.perform("split", split.Options())
+    options = train.Options(
+        **TINY | {"run_name": "one", "batch_size": 1, "model_name": "rexnet_100"}
+    )
+    with pytest.raises(OptionError, match="--batch-size"):
+        stages.perform("train", options)
+    assert (crops / "runs/one/augmentation.jpg").exists()
+    assert stages.journal(crops / "runs/one", "train").exists()
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), -1.0])
+def test_a_number_without_end_is_refused(crops: Path, number: float) -> None:
+    stages.perform("split", split.Options())
+    with pytest.raises(OptionError, match="or more, and finite"):
+        stages.perform("train", train.Options(**TINY | {"ema_epochs": number}))
+
+
+def test_crops_that_were_cut_by_another_rule_are_another_run(in_trained: Path) -> None:
+    options = train.Options(**TINY | {"run_name": "first"})
+    seen = [options.identity]
+    for margin in (0.0, 0.1):
+        record = {"options": {"margin": margin}}
+        (in_trained / "crops/crop.json").write_text(json.dumps(record))
+        seen.append(options.identity)
+    assert len(set(seen)) == 3
+
+
 def test_a_missing_input_names_the_command_that_writes_it(here: Path) -> None:
     for name, options, writer in (
         ("split", split.Options(), "pipeline crop"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from animl_pipeline import classifier, metrics
-from animl_pipeline.errors import Stopped, TrainingDiverged
+from animl_pipeline.errors import OptionError, Stopped, TrainingDiverged
 from animl_pipeline.learning import memory, together
 from animl_pipeline.learning.optimisation import set_rate
 from animl_pipeline.learning.state import Learner, Progress
@@ -20,6 +20,8 @@ from animl_pipeline.scored import Scored
 from animl_pipeline.stopping import Stop
 
 logger = logging.getLogger(__name__)
+
+TOO_FEW = "Expected more than 1 value per channel"  # says PyTorch's batch norm
 
 Figures = dict[str, float]  # by the names of metrics.figures
 
@@ -63,7 +65,7 @@ def fit(
                 loss = compute_gradients(learner, state, pictures, truth, weights)
                 optimizer.step()
                 learner.average.update_parameters(network)
-                watch.stepped(loss, read)
+                watch.stepped(loss, truth, read)
         try:
             with stop.heeded_at_once():
                 predicted = predict_val(learner)
@@ -85,13 +87,20 @@ def compute_gradients(
     step is that of the whole batch; only batch norm sees a piece at a time.
 
     Raises:
-        OptionError: there is not enough memory.
+        OptionError: there is not enough memory, or there are too few crops for a batch norm.
     """
     while True:
         torch.manual_seed(learner.draws.step_seed(state.step))  # of dropout
         learner.optimizer.zero_grad()
         try:
             return _in_pieces(learner, state, pictures, truth, weights)
+        except ValueError as error:
+            if TOO_FEW not in str(error):
+                raise
+            raise OptionError(
+                "One crop at a time is too few for the batch norms of this network at this "
+                "--image-size: raise it, or --batch-size."
+            ) from error
         except RuntimeError as error:
             if not memory.is_out(error):
                 raise

@@ -24,7 +24,20 @@ class Average(AveragedModel):
         self.steps = steps
         self.requires_grad_(False)
 
+    def past(self) -> dict[str, Any]:
+        """Return all that is needed to go on."""
+        return {"weights": self.module.state_dict(), "steps": int(self.n_averaged)}
+
+    def go_on(self, past: dict[str, Any]) -> None:
+        """Become what was when `past` was returned."""
+        self.module.load_state_dict(past["weights"])
+        self.n_averaged.fill_(past["steps"])
+
     def _follow(self, means: Any, values: Sequence[Tensor], _: Any) -> None:
+        if not values[0].is_floating_point():  # a count, or a table of places: it has no mean
+            for mean, value in zip(means, values, strict=True):
+                mean.copy_(value)
+            return
         done = int(self.n_averaged)  # on the CPU: no step waits for the GPU
         decay = min(1 - 1 / max(self.steps, 1), (1 + done) / (10 + done))
         get_ema_multi_avg_fn(decay)(means, values, done)  # type: ignore[no-untyped-call]

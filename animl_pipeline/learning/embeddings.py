@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from animl_pipeline import classifier, networks
+from animl_pipeline.errors import OptionError
 from animl_pipeline.learning import cache
 from animl_pipeline.learning.data import READ, Crops, loader
 from animl_pipeline.workers import progress
@@ -86,7 +87,7 @@ def of_parts(
     made_by = (card.model_name, card.image_size, card.interpolation, card.mean, card.std)
     precision = str(fabric.strategy.precision.precision)
     key = cache.key_of(folder, names, *made_by, precision, _digest(network))
-    width = int(networks.head_of(network).in_features)  # type: ignore[arg-type]
+    width = _width(network, card)
     kept = cache.opened(folder, key, len(names), (VIEWS, width), "<f4", gigabytes=gigabytes)
     found, first = [], 0
     for number, part in enumerate(parts):
@@ -94,6 +95,27 @@ def of_parts(
         found.append(Embeddings(part, rows, read, mirrors=number == 0))
         first += len(part)
     return found
+
+
+def _width(network: nn.Module, card: classifier.Card) -> int:
+    """Return how long its embeddings are.
+
+    Raises:
+        OptionError: its head takes something else, as of some networks of timm.
+    """
+    head, device = networks.head_of(network), next(network.parameters()).device
+    picture = torch.zeros(1, 3, card.image_size, card.image_size, device=device)
+    try:
+        with torch.inference_mode():
+            found = networks.embedding(network, networks.features(network, picture))
+            if found.ndim == 2 and head(found).shape == (1, len(card.labels)):
+                return int(found.shape[1])
+    except networks.SIDE_REFUSED:
+        pass
+    raise OptionError(
+        f"--cache-embeddings is not for {card.model_name}, whose head is more than a layer on one "
+        "embedding: use --freeze head."
+    )
 
 
 def _digest(network: nn.Module) -> str:

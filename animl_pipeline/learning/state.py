@@ -1,6 +1,7 @@
 """What a training run is made of, how far it has come, and its full state as a file."""
 
 import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -80,13 +81,18 @@ def save_state(path: Path, learner: Learner, state: Progress, *, identity: str) 
     content = {
         "identity": identity,
         "network": learner.network.state_dict(),
-        "average": learner.average.state_dict(),
+        "average": learner.average.past(),
         "optimizer": learner.optimizer.state_dict(),
         "precision": learner.fabric.strategy.precision.state_dict(),
         "progress": asdict(state),
     }
-    with files.whole(path) as part:
-        torch.save(content, part)
+    with files.whole(path) as part, part.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # "enforce fail", while it closes what it could not write
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
@@ -96,6 +102,9 @@ def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
         InputInvalid: the file is damaged, or is of a run with other options or data.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # PyTorch does not look at the checksums it wrote
+                raise ValueError(f"its part {damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["identity"] != identity:
             raise InputInvalid(
@@ -103,13 +112,14 @@ def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
                 "--run-name, or start it over with --no-resume."
             )
         learner.network.load_state_dict(content["network"])
-        learner.average.load_state_dict(content["average"])
+        learner.average.go_on(content["average"])
         learner.optimizer.load_state_dict(content["optimizer"])
         learner.fabric.strategy.precision.load_state_dict(content["precision"])
         return Progress(**content["progress"])
-    except (*weights.DAMAGE, UnpicklingError) as error:
+    except (*weights.DAMAGE, UnpicklingError, zipfile.BadZipFile) as error:
         if isinstance(error, InputInvalid):
             raise
         raise InputInvalid(
-            f"{path} cannot be gone on from ({error}): start the run over with --no-resume."
+            f"{path} cannot be gone on from ({weights.short(error)}): start the run over with "
+            "--no-resume."
         ) from error

@@ -69,12 +69,15 @@ def share_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
     """Return the network whose batch norms see the crops of all processes, as one would."""
     if processes.count() == 1:
         return network
+    from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
+
     if device.type == "cuda":
-        synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        # Not PyTorch's own, which leaves out what timm's batch norms do after normalising.
+        synced: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return synced
+    shared = {nn.BatchNorm2d: SharedBatchNorm, BatchNormAct2d: SharedBatchNormAct}
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SharedBatchNorm
+        module.__class__ = shared.get(type(module), type(module))
     return network
 
 
@@ -99,6 +102,15 @@ class SharedBatchNorm(nn.BatchNorm2d):
                 running.lerp_(seen, self.momentum)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
+
+
+class SharedBatchNormAct(SharedBatchNorm):
+    """The same of timm's batch norm, which drops and activates, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (b, channels, high, wide) normalised and activated."""
+        found: Tensor = self.act(self.drop(super().forward(x)))  # type: ignore[operator]
+        return found
 
 
 def everywhere(own: Tensor) -> Tensor:

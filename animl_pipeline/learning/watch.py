@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from animl_pipeline import processes
-from animl_pipeline.errors import InputInvalid, Stopped, TrainingDiverged
+from animl_pipeline.errors import CropsLost, Stopped, TrainingDiverged
 from animl_pipeline.learning import together
 from animl_pipeline.learning.data import LOST, REPLACED
 from animl_pipeline.learning.state import Learner, Progress
@@ -60,18 +60,22 @@ class Watch:
                     self.title, self.state.replaced,
                 )  # fmt: skip
 
-    def stepped(self, loss: Tensor, read: Tensor) -> None:
+    def stepped(self, loss: Tensor, truth: Tensor, read: Tensor) -> None:
         """Take note of a step: its loss, summed over its crops, and what was read of them.
+
+        `truth` (b,) and `read` (b,) are of the crops of this process.
 
         Raises:
             Stopped: somebody asked to stop; all is saved.
             TrainingDiverged: the loss is not a number.
-            InputInvalid: of a label no crop can be read.
+            CropsLost: of a label no crop can be read.
         """
         state, now = self.state, time.monotonic()
         if (read == LOST).any():
-            raise InputInvalid(
-                "Of one label no crop can be read any more: run `pipeline crop` again."
+            label = self.learner.labels[int(truth[read == LOST][0])]
+            raise CropsLost(
+                f"Of the label {label!r} no crop of train can be read. If the disk is there, run "
+                "`pipeline crop` again; then this command goes on where it was last saved."
             )
         state.step += 1
         state.replaced += int((read == REPLACED).sum())

@@ -11,6 +11,7 @@ A stage is a module of this package, named in STAGES, with
 import dataclasses
 import importlib
 import itertools
+import math
 import shlex
 import time
 from collections.abc import Iterator
@@ -140,18 +141,18 @@ def perform(name: str, options: StageOptions) -> Counts:
 def _unfinished(folder: Path, name: str) -> Iterator[Path]:
     """Yield where the record goes; till it is written the folder says that it is unfinished.
 
-    An input or option that is refused is refused before anything is written, so then the folder is
-    what it was.
+    Where an input or option is refused before anything is written there, the folder is what it was.
     """
     unfinished, record = journal(folder, name), folder / f"{name}.json"
     was_unfinished = unfinished.exists()
     before = record.read_text(encoding="utf-8") if record.exists() else None
     with files.locked(unfinished, f"Another `pipeline {name}` is at work in {folder}"):
         record.unlink(missing_ok=True)
+        untouched = folder.stat().st_mtime_ns
         try:
             yield record
         except (OptionError, InputMissing, InputInvalid, WeightsMissing):
-            if not was_unfinished:
+            if not was_unfinished and folder.stat().st_mtime_ns == untouched:
                 unfinished.unlink()
                 if before is not None:
                     files.write_text(record, before)
@@ -164,10 +165,15 @@ def _refuse_out_of_limits(options: StageOptions) -> None:
             getattr(options, field.name), field.metadata["min"], field.metadata["max"]
         )  # fmt: skip
         if isinstance(value, int | float) and (
-            (low is not None and not value >= low) or (high is not None and not value <= high)
+            not math.isfinite(value)
+            or (low is not None and not value >= low)
+            or (high is not None and not value <= high)
         ):
             name = field.name.replace("_", "-")
-            raise OptionError(f"--{name} is {value!r}; it lies between {low} and {high}.")
+            limits = f"it lies between {low} and {high}"
+            if low is None or high is None:
+                limits = f"it is {low} or more, and finite" if high is None else f"{high} at most"
+            raise OptionError(f"--{name} is {value!r}; {limits}.")
 
 
 def record_of(options: StageOptions) -> dict[str, Any]:
