@@ -328,8 +328,14 @@ def test_every_number_on_the_page_is_in_metrics() -> None:
     found = set(numbers(inputs["metrics"]))
     known = {f"{value:.{digits}f}" for value in found for digits in range(4)}
     known |= {f"{100 * value:.0f}" for value in found} | {f"{value:,}" for value in found}
+    known |= {f"{100 * value:.1f}" for value in found}
+    known |= {np.format_float_positional(value, min_digits=3) for value in found}
     text = words(render(**inputs)).partition("What made it")[0]
-    text = re.sub(r"95 %|always be 1|0 to 1|Top-\d|1 is perfect|than 2 %|fewer than 20", " ", text)
+    text = re.sub(
+        r"95 %|always be 1|0 to 1|Top-\d|1 is perfect|than 2 %|fewer than 20",
+        " ",
+        text,
+    )
     text = re.sub(r"(burst|box|id|island|camera-|IMG_|label) ?\d+", " ", text)
     matrix = np.array(inputs["metrics"]["splits"]["test"]["confusion_matrix"])
     shares = matrix / matrix.sum(axis=1, keepdims=True)
@@ -387,6 +393,17 @@ def test_the_page_says_over_how_many_labels_a_mean_is() -> None:
     text = words(render(**inputs))
     assert re.search(r"night \d+ 12 0\.\d\d 0\.\d\d to 0\.\d\d 43 0\.\d\d", text)
     assert f"island 000 {figures['by_location'][0]['n']} 0.25 1 — " in text
+
+
+def test_empties_are_shown_with_hindsight_and_as_the_threshold_of_val_skips_them() -> None:
+    inputs = everything()
+    figures = inputs["metrics"]["splits"]["test"]
+    checked = {"skipped": None, "loss": 0.004}
+    row = {"loss": 0.01, "with_hindsight": 0.25, "threshold": 0.99999, "checked": checked}
+    figures["empties"] = [row, row | {"checked": None}]
+    assert "animals lost here 1 % 25 % 0.99999 — 0.4 % 1 % 25 % — — — Light" in words(
+        render(**inputs)
+    )
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "number": number,
         "percent": percent,
+        "threshold": threshold,
         "between": between,
         "setting": setting,
     }
@@ -96,6 +97,15 @@ def number(value: float | None, digits: int = 2) -> str:
     ('0.83', '0.831', '—')
     """
     return "—" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def threshold(value: float | None) -> str:
+    """Return a threshold with all its digits, as what is typed has to be what was checked.
+
+    >>> threshold(0.5), threshold(0.999998), threshold(None)
+    ('0.500', '0.999998', '—')
+    """
+    return "—" if value is None else np.format_float_positional(value, min_digits=3)
 
 
 def percent(value: float | None, digits: int = 0) -> str:
