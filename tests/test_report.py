@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from animl_pipeline import classifier, evaluation, networks
 from animl_pipeline.evaluation import breakdown, prediction
 from animl_pipeline.evaluation.comparison import Other, compare
-from animl_pipeline.report import render
+from animl_pipeline.report import number, percent, render, threshold
 from animl_pipeline.report.gallery import Pictures
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
@@ -332,7 +334,7 @@ def test_every_number_on_the_page_is_in_metrics() -> None:
     known |= {np.format_float_positional(value, min_digits=3) for value in found}
     text = words(render(**inputs)).partition("What made it")[0]
     text = re.sub(
-        r"95 %|always be 1|0 to 1|Top-\d|1 is perfect|than 2 %|fewer than 20",
+        r"95 %|>0.999|<1 %|>99 %|always be 1|0 to 1|Top-\d|1 is perfect|than 2 %|fewer than 20",
         " ",
         text,
     )
@@ -404,6 +406,20 @@ def test_empties_are_shown_with_hindsight_and_as_the_threshold_of_val_skips_them
     assert "animals lost here 1 % 25 % 0.99999 — 0.4 % 1 % 25 % — — — Light" in words(
         render(**inputs)
     )
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 3))
+def test_what_is_below_1_never_reads_1_and_what_is_above_0_never_100_or_0_percent(
+    value: float, digits: int
+) -> None:
+    assert re.fullmatch(r"0\.\d{2,3}|>0\.999", number(value, max(digits, 2)))
+    assert not percent(value, digits).startswith("100")
+    assert value == 0 or float(percent(value, digits).strip("<> %")) > 0
+
+
+@given(st.floats(0, 1))
+def test_a_threshold_is_shown_with_all_its_digits(value: float) -> None:
+    assert float(threshold(value)) == value
 
 
 @pytest.mark.parametrize(
