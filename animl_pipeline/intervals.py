@@ -21,6 +21,9 @@ Near 1 the logit makes it wide below, and has to: of a classifier whose macro av
 logit in 0.71 and 0.86. A label that is right at every location shows no spread, yet a few locations
 do not make it certain: its own doubt is added to that of the mean (`widened`), with 0.98 for both.
 
+**One figure at two sets of locations.** The two are independent, so the distances from each to the
+ends of its own interval add as squares (`unpaired`): the doubt of perfect labels is in both.
+
 **Two classifiers: the paired bootstrap.** Both are scored on the same draws of locations, and the
 percentiles are of their difference.
 """
@@ -116,14 +119,12 @@ def percentiles(drawn: Floats) -> list[float] | None:
     return [float(end) for end in np.percentile(known, [tail, 100 - tail])]
 
 
-def unpaired(one: Floats, other: Floats) -> list[float] | None:
-    """Return the interval of one figure less another of other locations, both as for `jackknife`.
+def unpaired(one: float, other: float, ends: list[float], other_ends: list[float]) -> list[float]:
+    """Return the interval of one figure less another of other locations, from that of each.
 
-    With the fewer degrees of freedom of the two, which errs on the wide side.
+    The difference is lowest where the one is low and the other high: the distances to those ends
+    are added as squares, and those to the opposite ends for the upper one (Zou & Donner 2008).
     """
-    error = float(np.hypot(standard_error(one), standard_error(other)))
-    freedom = min(len(one), len(other)) - 2
-    if freedom < 1 or np.isnan(error):
-        return None
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return [float(one[0] - other[0] - reach), float(one[0] - other[0] + reach)]
+    below = np.hypot(one - ends[0], other_ends[1] - other)
+    above = np.hypot(ends[1] - one, other - other_ends[0])
+    return [float(one - other - below), float(one - other + above)]

@@ -168,7 +168,7 @@ def hardest(average_precisions: dict[str, float], at_most: int = CURVES_MAX) -> 
 def precision_recall(
     truth: NDArray[np.object_],
     probabilities: dict[str, NDArray[np.float64]],
-    average_precisions: dict[str, float],
+    average_precisions: dict[str, str],
 ) -> str:
     """Return the precision-recall curves, one per key of `average_precisions`.
 
@@ -187,7 +187,7 @@ def precision_recall(
 
 def _overlaid(
     curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    average_precisions: dict[str, float],
+    average_precisions: dict[str, str],
 ) -> Figure:
     """Return all curves in one plot, with the average precision of each in the legend."""
     legend_rows = math.ceil(len(curves) / 2)
@@ -205,7 +205,7 @@ def _overlaid(
             linestyle=DASHES[index % len(DASHES)],
             linewidth=1.8,
             # The figure first: matplotlib leaves out of a legend what begins with "_".
-            label=f"{average_precisions[label]:.2f} {_name(label)}",
+            label=f"{average_precisions[label]} {_name(label)}",
         )
     figure.legend(loc="outside lower center", ncols=2, handlelength=3.2)
     return figure
@@ -213,7 +213,7 @@ def _overlaid(
 
 def _side_by_side(
     curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    average_precisions: dict[str, float],
+    average_precisions: dict[str, str],
     prevalence: dict[str, float],
 ) -> Figure:
     """Return one small plot per curve, with the precision of guessing as a dotted line."""
@@ -226,7 +226,7 @@ def _side_by_side(
         unit_square(axes)
         axes.axhline(prevalence[label], color=FAINT, linestyle=":", linewidth=1)
         axes.plot(recall, precision, drawstyle="steps-post", color=COLOURS[0], linewidth=1.6)
-        title = f"{_name(label)}\nAP {average_precisions[label]:.2f}"
+        title = f"{_name(label)}\nAP {average_precisions[label]}"
         axes.set_title(title, loc="left", fontsize=8)
     for axes in cells[len(curves) :]:
         axes.set_visible(False)

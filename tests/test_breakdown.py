@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from clustered import made
+from clustered import made, truth_of_macro
 from scipy import special
 
 from animl_pipeline import metrics
@@ -18,12 +18,26 @@ def test_every_location_has_a_row_and_they_hold_every_crop() -> None:
     assert rows[0]["accuracy"] == pytest.approx(scored.right[here].mean())
 
 
-def test_the_headline_is_what_the_whole_evaluation_says() -> None:
-    scored = made(12, seed=0)
+@pytest.mark.parametrize(("locations", "skill"), [(12, 1.6), (9, 5.0)])  # 5: labels are perfect
+def test_the_headline_is_what_the_whole_evaluation_says(locations: int, skill: float) -> None:
+    scored = made(locations, seed=104, skill=skill)
     whole, found = metrics.evaluate(scored), breakdown.headline(scored)
     for name in ("accuracy", "macro_average_precision"):
         assert found[name] == pytest.approx(whole[name])
         assert found["intervals"][name] == pytest.approx(whole["intervals"][name])
+
+
+def test_where_one_label_occurs_there_is_no_macro_average_precision_however_wrong_it_is() -> None:
+    # Both foxes are taken for birds, yet any order of foxes alone is right.
+    places = [("d", "x")] * 2 + [("d", "y")] * 2
+    probabilities = np.array([[0.1, 0.9], [0.2, 0.8], [0.9, 0.1], [0.1, 0.9]])
+    scored = Scored(["fox", "bird"], probabilities, np.array([0, 0, 0, 1]), places)
+    alone, both = breakdown.by_location(scored)
+    assert (alone["labels"], alone["accuracy"], alone["macro_average_precision"]) == (1, 0, None)
+    assert (both["labels"], both["accuracy"], both["macro_average_precision"]) == (2, 1, 1)
+    found = breakdown.headline(scored.only(scored.truth == 0))
+    assert (found["labels"], found["macro_average_precision"]) == (1, None)
+    assert found["intervals"]["macro_average_precision"] is None
 
 
 def test_day_and_night_and_small_and_large_boxes_each_hold_every_crop() -> None:
@@ -43,6 +57,7 @@ def test_a_group_without_crops_has_no_figures() -> None:
     found = breakdown.groups(scored, np.zeros(len(scored), dtype=bool), np.ones(len(scored)))
     assert found["night"]["n"] == 0
     assert found["night"]["accuracy"] is None
+    assert found["night"]["labels"] == 0
     assert found["night"]["intervals"] == {"accuracy": None, "macro_average_precision": None}
 
 
@@ -75,3 +90,40 @@ def test_the_gap_is_of_one_side_less_the_other_and_its_interval_holds_it() -> No
     for name, row in found["gap"].items():
         assert row["gap"] == pytest.approx(found["seen"][name] - found["new"][name])
         assert row["interval"][0] < row["gap"] < row["interval"][1]
+
+
+def test_the_gap_is_of_the_labels_both_sides_have_and_the_others_are_counted() -> None:
+    seen, new = made(20, seed=0), made(20, seed=1)
+    lizards = new.truth == new.labels.index("lizard")
+    found = breakdown.gap(seen, new.only(~lizards))
+    assert found["labels"] == ["fox", "bird", "skunk", "rodent"]
+    own = seen.truth == seen.labels.index("lizard")
+    assert found["left_out"] == {"seen": {"lizard": own.sum()}, "new": {}}
+    assert found["seen"] == breakdown.headline(seen.only(~own))
+    assert found["new"] == breakdown.headline(new.only(~lizards))
+
+
+def test_without_a_label_in_common_there_is_no_gap() -> None:
+    scored = made(6, seed=0)
+    found = breakdown.gap(scored.only(scored.truth < 2), scored.only(scored.truth >= 2))
+    assert found["labels"] == []
+    assert found["gap"]["accuracy"] == {"gap": None, "interval": None}
+
+
+def test_the_interval_of_a_gap_holds_the_truth_where_labels_are_perfect() -> None:
+    truth = truth_of_macro(5.0) - truth_of_macro(4.0)
+    held = 0
+    for seed in range(100, 140):
+        found = breakdown.gap(made(6, seed, skill=5.0), made(6, seed + 6900, skill=4.0))
+        low, high = found["gap"]["macro_average_precision"]["interval"]
+        held += low <= truth <= high
+    assert held >= 38
+
+
+def test_a_gap_is_no_surer_than_either_side_where_labels_are_perfect() -> None:
+    name = "macro_average_precision"
+    for seed in (104, 105, 106):
+        found = breakdown.gap(made(9, seed, skill=5.0), made(9, seed + 10, skill=5.0))
+        gap, (low, high) = (found["gap"][name][key] for key in ("gap", "interval"))
+        assert gap - low >= found["seen"][name] - found["seen"]["intervals"][name][0] - 1e-12
+        assert high - gap >= found["new"][name] - found["new"]["intervals"][name][0] - 1e-12

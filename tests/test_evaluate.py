@@ -218,8 +218,10 @@ def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path)
     content = metrics(OUT)
     assert list(content["splits"]) == ["test", "seen_test"]
     both = content["seen_against_new"]
-    assert both["seen"]["n"] == len(predictions(OUT, "seen_test")) == len(of_train[::3])
-    assert both["new"]["n"] == 6
+    assert len(predictions(OUT, "seen_test")) == len(of_train[::3])
+    for side, n in {"seen": len(of_train[::3]), "new": 6}.items():
+        assert both[side]["n"] + sum(both["left_out"][side].values()) == n
+        assert both[side]["labels"] == len(both["labels"])
     gap = both["seen"]["accuracy"] - both["new"]["accuracy"]
     assert both["gap"]["accuracy"]["gap"] == pytest.approx(gap)
 

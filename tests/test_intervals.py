@@ -107,12 +107,18 @@ def test_percentiles_need_half_of_the_draws() -> None:
     assert intervals.percentiles(np.append(drawn, 1.0)) is not None
 
 
-def test_the_interval_of_a_gap_is_wider_than_that_of_either_side() -> None:
-    rng = np.random.default_rng(0)
-    one, other = (np.append(0.8, rng.normal(0.8, 0.01, 20)) for _ in range(2))
-    gap = intervals.unpaired(one, other)
-    alone = intervals.jackknife(one, scale="plain")
-    assert gap is not None
-    assert alone is not None
-    assert gap[1] - gap[0] > alone[1] - alone[0]
-    assert gap[0] < 0 < gap[1]
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
+def test_the_interval_of_a_gap_is_wider_than_that_of_either_side_and_within_its_scale(
+    figures: list[float],
+) -> None:
+    (low, one, high), (least, other, most) = sorted(figures[:3]), sorted(figures[3:])
+    below, above = intervals.unpaired(one, other, [low, high], [least, most])
+    assert above - below >= max(high - low, most - least) - 1e-9
+    assert -1 - 1e-9 <= below <= one - other + 1e-9
+    assert one - other - 1e-9 <= above <= 1 + 1e-9
+
+
+def test_the_interval_of_a_gap_of_means_is_the_textbook_one() -> None:
+    below, above = intervals.unpaired(5.0, 3.0, [5 - 3, 5 + 3], [3 - 4, 3 + 4])
+    assert (below, above) == (2 - 5, 2 + 5)

@@ -25,6 +25,26 @@ def test_no_other_threshold_with_the_wanted_figure_keeps_more_or_errs_less(
     assert operating.threshold(scores, positive, figure="recall", wanted=wanted) == reach.max()
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40, unique=True), st.data())
+def test_a_rounded_threshold_takes_the_rows_of_the_score_it_stands_for(
+    scores: list[float], data: st.DataObject
+) -> None:
+    values = np.array(sorted(scores, reverse=True))
+    index = data.draw(st.integers(0, len(values) - 1))
+    found = operating.rounded(values, index)
+    assert ((values >= found) == (values >= values[index])).all()
+    assert found == round(found, 3) or len(repr(found)) <= len(repr(float(values[index])))
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [([0.999998, 0.5], 0.999), ([0.999998, 0.9999], 0.99999), ([0.25, 0.1], 0.25)],
+)
+def test_a_threshold_is_rounded_down_to_few_decimals(scores: list[float], expected: float) -> None:
+    assert operating.rounded(np.array(scores), 0) == expected
+
+
 def test_a_label_without_examples_has_no_threshold() -> None:
     nobody = np.zeros(4, dtype=bool)
     for figure in ("precision", "recall"):
@@ -100,10 +120,45 @@ def test_where_no_precision_is_reached_a_person_looks_at_all() -> None:
     assert row["checked"] == {"review": 1.0, "precision": None}
 
 
+def of_empties(empty: list[float], truth: list[int]) -> Scored:
+    """Crops with so much probability of `empty`; a truth of 0 is one, 1 a fox."""
+    probabilities = np.stack([empty, 1 - np.array(empty)], axis=1)
+    return Scored(["empty", "fox"], probabilities, np.array(truth), [("d", "x")] * len(truth))
+
+
 def test_empties_are_skipped_from_the_surest_down_until_too_many_animals_are_lost() -> None:
-    empty = np.array([0.99, 0.9, 0.8, 0.7, 0.6, 0.5])
-    truth = np.array([0, 0, 1, 0, 1, 1])
-    scored = Scored(["empty", "fox"], np.stack([empty, 1 - empty], axis=1), truth, [("d", "x")] * 6)
-    rows = operating.skipped_empties(scored, 0)
+    scored = of_empties([0.99, 0.9, 0.8, 0.7, 0.6, 0.5], [0, 0, 1, 0, 1, 1])
+    rows = operating.skipped_empties(scored, scored, 0)
     assert [row["loss"] for row in rows] == [0.0, 0.01, 0.05]
-    assert rows[0]["skipped"] == pytest.approx(2 / 3)
+    assert rows[0]["with_hindsight"] == pytest.approx(2 / 3)
+    assert rows[0]["checked"] == {"skipped": pytest.approx(2 / 3), "loss": 0}
+
+
+def test_the_threshold_of_empties_is_chosen_on_val_and_loses_here_what_it_loses() -> None:
+    val = of_empties([0.9, 0.6, 0.3], [0, 0, 1])
+    test = of_empties([0.9, 0.8, 0.7, 0.5], [0, 1, 0, 0])
+    row = operating.skipped_empties(val, test, 0)[0]
+    assert row["threshold"] == 0.6
+    assert row["checked"] == {"skipped": pytest.approx(2 / 3), "loss": 1}
+    assert row["with_hindsight"] == pytest.approx(1 / 3)
+
+
+def test_no_animal_is_risked_where_no_further_empty_is_skipped_for_it() -> None:
+    val = of_empties([0.9, *np.linspace(0.5, 0.1, 20)], [0] + [1] * 20)
+    assert [row["threshold"] for row in operating.skipped_empties(val, val, 0)] == [0.9] * 3
+
+
+def test_where_an_animal_is_surest_to_be_empty_nothing_is_skipped() -> None:
+    scored = of_empties([0.9, 0.8], [1, 0])
+    row = operating.skipped_empties(scored, scored, 0)[0]
+    assert row["threshold"] is None
+    assert row["checked"] == {"skipped": 0, "loss": 0}
+
+
+def test_without_an_empty_the_share_that_is_skipped_is_not_known() -> None:
+    none, some = of_empties([0.9, 0.2], [1, 1]), of_empties([0.8, 0.1], [0, 1])
+    row = operating.skipped_empties(some, none, 0)[0]
+    assert (row["with_hindsight"], row["checked"]) == (None, {"skipped": None, "loss": 0.5})
+    for val in (None, none):
+        row = operating.skipped_empties(val, some, 0)[0]
+        assert row == {"loss": 0.0, "with_hindsight": 1.0, "checked": None}

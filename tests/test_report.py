@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from animl_pipeline import classifier, evaluation, networks
 from animl_pipeline.evaluation import breakdown, prediction
 from animl_pipeline.evaluation.comparison import Other, compare
-from animl_pipeline.report import render
+from animl_pipeline.report import number, percent, render, threshold
 from animl_pipeline.report.gallery import Pictures
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
@@ -328,8 +330,14 @@ def test_every_number_on_the_page_is_in_metrics() -> None:
     found = set(numbers(inputs["metrics"]))
     known = {f"{value:.{digits}f}" for value in found for digits in range(4)}
     known |= {f"{100 * value:.0f}" for value in found} | {f"{value:,}" for value in found}
+    known |= {f"{100 * value:.1f}" for value in found}
+    known |= {np.format_float_positional(value, min_digits=3) for value in found}
     text = words(render(**inputs)).partition("What made it")[0]
-    text = re.sub(r"95 %|0 to 1|Top-\d|1 is perfect|than 2 %|fewer than 20", " ", text)
+    text = re.sub(
+        r"95 %|>0.999|<1 %|>99 %|always be 1|0 to 1|Top-\d|1 is perfect|than 2 %|fewer than 20",
+        " ",
+        text,
+    )
     text = re.sub(r"(burst|box|id|island|camera-|IMG_|label) ?\d+", " ", text)
     matrix = np.array(inputs["metrics"]["splits"]["test"]["confusion_matrix"])
     shares = matrix / matrix.sum(axis=1, keepdims=True)
@@ -364,6 +372,54 @@ def test_a_page_with_everything_says_which_is_better_and_what_was_left_out() -> 
     assert "7 left out: its results do not hold the image." in text
     assert "New against known locations" in text
     assert "Empty crops that can be skipped" in text
+    assert "On the crops of the labels that both have (empty, bird, fox" in text
+
+
+def test_labels_that_one_side_of_the_gap_lacks_are_named_with_their_crops() -> None:
+    inputs = everything()
+    both = inputs["metrics"]["seen_against_new"]
+    both["left_out"] = {"seen": {"skunk": 12, "lynx": 1}, "new": {}}
+    text = words(render(**inputs))
+    said = "as the others lack the label: skunk (12 crops), lynx (1 crop)."
+    assert f"Left out of known locations, {said}" in text
+    assert "Left out of new" not in text
+    both |= {"labels": [], "gap": {}}
+    assert "Nothing can be compared: no label is in both." in words(render(**inputs))
+
+
+def test_the_page_says_over_how_many_labels_a_mean_is() -> None:
+    inputs = evaluation_of()
+    figures = inputs["metrics"]["splits"]["test"]
+    figures["groups"]["night"] |= {"labels": 43}
+    figures["by_location"][0] |= {"labels": 1, "macro_average_precision": None, "accuracy": 0.25}
+    text = words(render(**inputs))
+    assert re.search(r"night \d+ 12 0\.\d\d 0\.\d\d to 0\.\d\d 43 0\.\d\d", text)
+    assert f"island 000 {figures['by_location'][0]['n']} 0.25 1 — " in text
+
+
+def test_empties_are_shown_with_hindsight_and_as_the_threshold_of_val_skips_them() -> None:
+    inputs = everything()
+    figures = inputs["metrics"]["splits"]["test"]
+    checked = {"skipped": None, "loss": 0.004}
+    row = {"loss": 0.01, "with_hindsight": 0.25, "threshold": 0.99999, "checked": checked}
+    figures["empties"] = [row, row | {"checked": None}]
+    assert "animals lost here 1 % 25 % 0.99999 — 0.4 % 1 % 25 % — — — Light" in words(
+        render(**inputs)
+    )
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 3))
+def test_what_is_below_1_never_reads_1_and_what_is_above_0_never_100_or_0_percent(
+    value: float, digits: int
+) -> None:
+    assert re.fullmatch(r"0\.\d{2,3}|>0\.999", number(value, max(digits, 2)))
+    assert not percent(value, digits).startswith("100")
+    assert value == 0 or float(percent(value, digits).strip("<> %")) > 0
+
+
+@given(st.floats(0, 1))
+def test_a_threshold_is_shown_with_all_its_digits(value: float) -> None:
+    assert float(threshold(value)) == value
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ def figures(
         "calibration": calibrated(scored, temperature),
         "operating_points": operating.points(val.scored, scored, wanted) if val else None,
         "review": operating.review(chosen_on, sureness),
-        "empties": None if empty is None else operating.skipped_empties(scored, empty),
+        "empties": None
+        if empty is None
+        else operating.skipped_empties(val.scored if val else None, scored, empty),
         "mistakes": mistakes(split),
         "label_errors": {"n": len(suspects), "examples": examples(suspects)},
     }

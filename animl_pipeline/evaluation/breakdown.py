@@ -1,4 +1,7 @@
-"""Where a classifier does well and where it does not: by location, light, size of box, sequence."""
+"""Where a classifier does well and where it does not: by location, light, size of box, sequence.
+
+With crops of fewer than two labels there is no macro average precision: any order of them is right.
+"""
 
 from typing import Any
 
@@ -6,36 +9,52 @@ import numpy as np
 from scipy import special
 
 from animl_pipeline import calibration, intervals, metrics
-from animl_pipeline.scored import Floats, Rows, Scored
+from animl_pipeline.scored import Floats, Ints, Rows, Scored
 
 SMALL_BOX_MAX = 0.02  # of the image's area: below it few pixels are left of the animal
+FIGURES = ("accuracy", "macro_average_precision")
 
 
 def headline(scored: Scored) -> dict[str, Any]:
-    """Return n, accuracy and macro average precision, each with its interval, and locations."""
+    """Return n, locations, labels, and accuracy and macro average precision with intervals.
+
+    The intervals are those of `metrics.evaluate`: one figure has one interval. `labels` is how many
+    occur, over which macro average precision is the mean.
+    """
     values = _values(scored)
     return {
         "n": len(scored),
         "locations": len(set(scored.places)),
-        **{name: metrics.number(value[0]) for name, value in values.items()},
-        "intervals": {name: intervals.jackknife(value) for name, value in values.items()},
+        "labels": len(np.unique(scored.truth)),
+        **{name: metrics.number(values[name][0]) for name in FIGURES},
+        "intervals": {name: metrics.interval(scored, name, values) for name in FIGURES},
     }
 
 
 def _values(scored: Scored) -> dict[str, Floats]:
-    """Return accuracy and macro average precision under `leave_one_out` weights."""
+    """Return FIGURES, and each label's average precision, under `leave_one_out` weights."""
     if not len(scored):
-        return {name: np.full(1, np.nan) for name in ("accuracy", "macro_average_precision")}
+        return {name: np.full(1, np.nan) for name in FIGURES}
     weights = intervals.leave_one_out(scored.groups)
     right = np.bincount(scored.group, scored.right, scored.groups) @ weights
     all_ = np.bincount(scored.group, minlength=scored.groups) @ weights
     accuracy = np.divide(right, all_, out=np.full_like(right, np.nan), where=all_ > 0)
     aps = metrics.label_average_precisions(scored, weights)
-    return {"accuracy": accuracy, "macro_average_precision": metrics.mean_of_known(aps)}
+    return {
+        "accuracy": accuracy,
+        "macro_average_precision": _macro(scored, aps),
+        **{f"average_precision/{name}": aps[i] for i, name in enumerate(scored.labels)},
+    }
+
+
+def _macro(scored: Scored, aps: Floats) -> Floats:
+    """Return the mean (m,) of the average precisions (labels, m); NaN with fewer than 2 labels."""
+    several = len(np.unique(scored.truth)) > 1
+    return metrics.mean_of_known(aps) if several else np.full(aps.shape[1], np.nan)
 
 
 def by_location(scored: Scored) -> list[dict[str, Any]]:
-    """Return n, accuracy and macro average precision of each location, in the order of names."""
+    """Return n, labels, accuracy and macro average precision of each location, by name."""
     rows: dict[tuple[str, str], list[int]] = {}
     for row, place in enumerate(scored.places):
         rows.setdefault(place, []).append(row)
@@ -49,8 +68,9 @@ def _location(place: tuple[str, str], here: Scored) -> dict[str, Any]:
         "dataset": dataset,
         "location": location,
         "n": len(here),
+        "labels": len(np.unique(here.truth)),
         "accuracy": float(here.right.mean()),
-        "macro_average_precision": metrics.number(metrics.mean_of_known(aps)[0]),
+        "macro_average_precision": metrics.number(_macro(here, aps)[0]),
     }
 
 
@@ -83,14 +103,34 @@ def sequences(scored: Scored, names: list[str]) -> dict[str, Any]:
 
 
 def gap(seen: Scored, new: Scored) -> dict[str, Any]:
-    """Return both sides, and by how much the classifier is better at the locations it knows."""
-    sides = {"seen": headline(seen), "new": headline(new)}
-    values = _values(seen), _values(new)
-    found: dict[str, Any] = {}
-    for name in ("accuracy", "macro_average_precision"):
-        one, other = (side[name] for side in values)
-        found[name] = {
-            "gap": metrics.number(one[0] - other[0]),
-            "interval": intervals.unpaired(one, other),
-        }
-    return sides | {"gap": found}
+    """Return both sides, and by how much the classifier is better at the locations it knows.
+
+    On the crops of the labels that both sides have, since labels differ in how hard they are;
+    `left_out` counts the crops of the others on each side.
+    """
+    both = np.intersect1d(seen.truth, new.truth)
+    given = {"seen": seen, "new": new}
+    sides = {name: headline(side.only(np.isin(side.truth, both))) for name, side in given.items()}
+    return {
+        "labels": [seen.labels[index] for index in both],
+        "left_out": {name: _left_out(side, both) for name, side in given.items()},
+        **sides,
+        "gap": {name: _gap(sides["seen"], sides["new"], name) for name in FIGURES},
+    }
+
+
+def _left_out(scored: Scored, both: Ints) -> dict[str, int]:
+    """Return how many crops there are of each label that is not in `both`."""
+    counts = np.bincount(scored.truth, minlength=len(scored.labels))
+    others = np.setdiff1d(scored.truth, both)
+    return {scored.labels[index]: int(counts[index]) for index in others}
+
+
+def _gap(one: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a figure of one headline less that of another, and its interval."""
+    ends = one["intervals"][name], other["intervals"][name]
+    known = one[name] is not None and other[name] is not None
+    return {
+        "gap": one[name] - other[name] if known else None,
+        "interval": None if None in ends else intervals.unpaired(one[name], other[name], *ends),
+    }

@@ -2,9 +2,10 @@
 
 Whatever is chosen is chosen on one set of crops (val) and checked on another, since a threshold
 always looks good where it was chosen. Thresholds are of the probabilities as written in
-predictions_<split>.csv.
+predictions_<split>.csv, and short, so that they can be typed as they are shown.
 """
 
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ REVIEW_PRECISIONS = (0.9, 0.95, 0.99)
 EMPTY_LOSSES = (0.0, 0.01, 0.05)
 CURVE_POINTS = 200
 WANTED = ("precision", "recall")
+DECIMALS_MIN = 3
 
 
 def threshold(scores: Floats, positive: Rows, *, figure: str, wanted: float) -> float | None:
     """Return the threshold at which the rows scored so or higher have the wanted figure.
 
     For precision the lowest, which keeps most; for recall the highest, which errs least. None where
-    none reaches it.
+    none reaches it. It is `rounded`.
     """
     values, hits, taken = _downwards(scores, positive)
     if not positive.any():
@@ -31,7 +33,21 @@ def threshold(scores: Floats, positive: Rows, *, figure: str, wanted: float) -> 
     found = np.flatnonzero(reached)
     if not len(found):
         return None
-    return float(values[found[-1] if figure == "precision" else found[0]])
+    return rounded(values, int(found[-1] if figure == "precision" else found[0]))
+
+
+def rounded(values: Floats, index: int) -> float:
+    """Return values[index] of distinct scores from the highest, rounded down, yet above the next.
+
+    To as few decimals, but DECIMALS_MIN, as take the same rows as the score itself.
+    """
+    value, below = float(values[index]), values[index + 1] if index + 1 < len(values) else -np.inf
+    exact = Decimal(repr(value))
+    for decimals in range(DECIMALS_MIN, -int(exact.as_tuple().exponent)):
+        short = float(exact.quantize(Decimal(1).scaleb(-decimals), ROUND_FLOOR))
+        if short > below:
+            return short
+    return value
 
 
 def _downwards(scores: Floats, positive: Rows) -> tuple[Floats, Ints, Ints]:
@@ -120,17 +136,38 @@ def _checked(sure: Floats, right: Rows, value: float | None) -> dict[str, Any]:
     return {"review": float((~taken).mean()), "precision": precision}
 
 
-def skipped_empties(scored: Scored, empty: int) -> list[dict[str, Any]]:
+def skipped_empties(
+    chosen_on: Scored | None, checked_on: Scored, empty: int
+) -> list[dict[str, Any]]:
     """Return the share of the empty crops that can be skipped at the loss of so many of the others.
 
     Those are skipped whose probability of the label `empty` is highest.
     """
-    own = scored.truth == empty
-    _, hits, taken = _downwards(scored.probabilities[:, empty], own)
     rows = []
     for loss in EMPTY_LOSSES:
-        lost = (taken - hits) / max(int((~own).sum()), 1)
-        allowed = np.flatnonzero(lost <= loss)
-        skipped = float(hits[allowed[-1]] / max(int(own.sum()), 1)) if len(allowed) else 0.0
-        rows.append({"loss": loss, "skipped": skipped})
+        best = _skipping(checked_on, empty, loss)
+        hindsight = _skipped(checked_on, empty, best)["skipped"]
+        row: dict[str, Any] = {"loss": loss, "with_hindsight": hindsight, "checked": None}
+        if chosen_on is not None and (chosen_on.truth == empty).any():
+            row["threshold"] = _skipping(chosen_on, empty, loss)
+            row["checked"] = _skipped(checked_on, empty, row["threshold"])
+        rows.append(row)
     return rows
+
+
+def _skipping(scored: Scored, empty: int, loss: float) -> float | None:
+    """Return the highest threshold that skips the most empty crops at that loss; None for none."""
+    own = scored.truth == empty
+    values, hits, taken = _downwards(scored.probabilities[:, empty], own)
+    hits = hits[(taken - hits) / max(int((~own).sum()), 1) <= loss]
+    return rounded(values, int(hits.argmax())) if hits.any() else None
+
+
+def _skipped(scored: Scored, empty: int, value: float | None) -> dict[str, float | None]:
+    """Return what share of the empty crops a threshold skips, and what share of the others."""
+    own = scored.truth == empty
+    taken = scored.probabilities[:, empty] >= (np.inf if value is None else value)
+    return {
+        name: float(taken[rows].mean()) if rows.any() else None
+        for name, rows in (("skipped", own), ("loss", ~own))
+    }

@@ -42,6 +42,7 @@ SPLIT_NOTES = {
 }
 CONFUSIONS_SHOWN = 10
 LOCATIONS_OPEN = 40  # more are folded away in the table, and not plotted
+DECIMALS_MAX = 3  # of what is nearly 1
 
 
 def render(
@@ -83,6 +84,7 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "number": number,
         "percent": percent,
+        "threshold": threshold,
         "between": between,
         "setting": setting,
     }
@@ -92,19 +94,44 @@ def _template() -> jinja2.Template:
 def number(value: float | None, digits: int = 2) -> str:
     """Return `value` for a reader, or a dash where it could not be computed.
 
+    What is below 1 does not read 1: it gets more digits, up to DECIMALS_MAX.
+
     >>> number(0.8312), number(0.8312, 3), number(None)
     ('0.83', '0.831', '—')
+    >>> number(0.998), number(0.9998), number(1)
+    ('0.998', '>0.999', '1.00')
     """
-    return "—" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    if value is None or math.isnan(value):
+        return "—"
+    shown = (f"{value:.{more}f}" for more in range(digits, DECIMALS_MAX + 1))
+    return next((text for text in shown if value >= 1 or float(text) < 1), ">0.999")
+
+
+def threshold(value: float | None) -> str:
+    """Return a threshold with all its digits, as what is typed has to be what was checked.
+
+    >>> threshold(0.5), threshold(0.999998), threshold(None)
+    ('0.500', '0.999998', '—')
+    """
+    return "—" if value is None else np.format_float_positional(value, min_digits=3)
 
 
 def percent(value: float | None, digits: int = 0) -> str:
     """Return a share in percent, or a dash where it could not be computed.
 
+    What is not none does not read 0, what is not all does not read 100.
+
     >>> percent(0.256), percent(None)
     ('26 %', '—')
+    >>> percent(0.004), percent(0.004, 1), percent(0.996)
+    ('<1 %', '0.4 %', '>99 %')
     """
-    return "—" if value is None else f"{100 * value:.{digits}f} %"
+    if value is None:
+        return "—"
+    shown, step = f"{100 * value:.{digits}f}", 10**-digits
+    if value > 0 and float(shown) == 0:
+        return f"<{step:.{digits}f} %"
+    return f">{100 - step:.{digits}f} %" if value < 1 and float(shown) == 100 else f"{shown} %"
 
 
 def between(interval: tuple[float, float] | None, digits: int = 2) -> str:
@@ -228,7 +255,7 @@ def precision_recall(known: list[dict[str, Any]], scored: Scored) -> dict[str, A
     plot = plots.precision_recall(
         np.array(scored.labels, dtype=object)[scored.truth],
         {label: scored.probabilities[:, scored.labels.index(label)] for label in shown},
-        {row["label"]: row["average_precision"] for row in known if row["label"] in shown},
+        {row["label"]: number(row["average_precision"]) for row in known if row["label"] in shown},
     )
     single = len(shown) > plots.OVERLAID_CURVES_MAX
     return {"plot": plot, "shown": len(shown), "of": len(known), "single": single}
