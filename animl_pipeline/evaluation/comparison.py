@@ -53,16 +53,16 @@ def compare(scored: Scored, other: Other, *, seed: int) -> dict[str, Any]:
         _side(scored, scored.probabilities, scored.predicted, rows, columns, number),
         _side(scored, other.probabilities, other.predicted, rows, columns, number),
     ]
-    weights = intervals.draw(sides[0][0].groups, seed)
+    groups = sides[0][0].groups
+    weights = intervals.draw(groups, seed)
     this, that = (_values(side, right, weights) for side, right in sides)
     for name in FIGURES:
         difference = this[name] - that[name]
-        enough = sides[0][0].groups > 1
         found["figures"][name] = {
             "this": metrics.number(this[name][0]),
             "other": metrics.number(that[name][0]),
             "difference": metrics.number(difference[0]),
-            "interval": intervals.percentiles(difference[1:]) if enough else None,
+            "interval": intervals.paired(difference, groups),
         }
     found["verdict"] = _verdict(found["figures"][FIGURES[0]]["interval"])
     return found
