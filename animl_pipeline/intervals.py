@@ -25,7 +25,20 @@ do not make it certain: its own doubt is added to that of the mean (`widened`), 
 ends of its own interval add as squares (`unpaired`): the doubt of perfect labels is in both.
 
 **Two classifiers: the paired bootstrap.** Both are scored on the same draws of locations, and the
-percentiles are of their difference.
+percentiles of their difference are widened to Student's t (`paired`). The percentiles alone tell
+equal classifiers apart far too often at few locations. Share of 400 simulated pairs that are told
+apart, by macro average precision and by accuracy, 0.05 being wanted; and of pairs of 0.80 and 0.59
+(`scripts/bench evaluate --only verdicts`):
+
+    locations                          2      3      4      6      9     20     60
+    equal, macro AP: this           0.00   0.01   0.02   0.03   0.06   0.05   0.06
+    percentiles alone               0.33   0.14   0.14   0.12   0.11   0.08   0.07
+    jackknife                       0.09   0.08   0.05   0.05   0.07   0.06   0.05
+    equal, accuracy: this           0.00   0.03   0.04   0.05   0.06   0.06   0.07
+    percentiles alone               0.36   0.19   0.21   0.15   0.12   0.08   0.07
+    jackknife                       0.06   0.10   0.09   0.09   0.08   0.05   0.06
+    not equal, macro AP: this       0.00   0.02   0.05   0.21   0.38   0.77   0.99
+    jackknife                       0.12   0.12   0.15   0.25   0.34   0.66   0.96
 """
 
 import numpy as np
@@ -35,6 +48,7 @@ from animl_pipeline.scored import Floats, Rows
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
+LOCATIONS_MIN = 3  # with two, the few ways to draw them say nothing of their spread
 NEAREST, FURTHEST = 1e-12, 50.0  # to 0 or 1, and on the log scale: past them numbers overflow
 
 
@@ -117,6 +131,24 @@ def percentiles(drawn: Floats) -> list[float] | None:
         return None
     tail = 100 * (1 - CONFIDENCE) / 2
     return [float(end) for end in np.percentile(known, [tail, 100 - tail])]
+
+
+def paired(values: Floats, groups: int) -> list[float] | None:
+    """Return the interval of a difference from its values (1 + m,) under `draw` weights.
+
+    Each end is the further of two: Student's t for the number of locations with the draws' own
+    spread, and the percentiles' distance from the difference, as much wider as t is than the
+    normal; both for draws of n spreading by (n - 1) / n of the truth (Efron 1982). None at fewer
+    than `LOCATIONS_MIN` locations, or where most draws have no value.
+    """
+    ends = percentiles(values[1:])
+    if ends is None or groups < LOCATIONS_MIN:
+        return None
+    tail, value = (1 + CONFIDENCE) / 2, float(values[0])
+    wider = float(np.sqrt(groups / (groups - 1)) * stats.t.ppf(tail, groups - 1))
+    reach, of_normal = wider * float(np.nanstd(values[1:])), wider / float(stats.norm.ppf(tail))
+    low, high = (value + of_normal * (end - value) for end in ends)
+    return [min(low, value - reach), max(high, value + reach)]
 
 
 def unpaired(one: float, other: float, ends: list[float], other_ends: list[float]) -> list[float]:

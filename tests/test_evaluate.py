@@ -249,6 +249,54 @@ def test_a_run_compared_with_itself_cannot_be_told_apart(in_trained: Path) -> No
     assert "runs/second/model.safetensors" in record["inputs"]
 
 
+def test_a_run_of_other_labels_is_compared_on_those_that_both_have(
+    in_trained: Path, pipeline: Pipeline
+) -> None:
+    shutil.copytree("runs/first", "runs/second")
+    path = Path("runs/second/model.json")
+    card = json.loads(path.read_bytes())
+    assert card["labels"] == ["bird", "fox", "lizard"]
+    path.write_text(json.dumps(card | {"labels": ["bird", "fox", "wolf"]}))
+    done = pipeline("evaluate", "--compare", "runs/second")
+    assert done.code == 0, done.err
+    assert "beside second: One cannot tell which is better" in done.out
+    found = metrics(OUT)["comparison"]
+    assert (found["labels"], found["labels_unknown_to_it"]) == (["bird", "fox"], ["lizard"])
+    assert found["its_other_classes"] == {"n": 1, "examples": ["wolf"]}
+    table = predictions(OUT)
+    common = table[table["label"] != "lizard"]
+    assert (found["n"], found["of_labels_unknown_to_it"]) == (len(common), len(table) - len(common))
+    aps = [
+        average_precision_score(common["label"] == label, common[f"prob_{label}"].astype(float))
+        for label in ("bird", "fox")
+    ]
+    accuracy = (common["label"] == common["predicted"]).mean()
+    for name, value in (("macro_average_precision", np.mean(aps)), ("accuracy", accuracy)):
+        assert found["figures"][name]["this"] == pytest.approx(value)
+        assert found["figures"][name]["other"] == pytest.approx(value)
+    page = (OUT / "report.html").read_text()
+    assert "it has no such label (lizard)" in page
+
+
+def test_a_mapping_without_the_other_is_wrong_usage(in_trained: Path) -> None:
+    Path("map.json").write_text('{"fox": ["fox"]}')
+    with pytest.raises(OptionError, match="--compare-mapping goes with --compare"):
+        stages.perform("evaluate", evaluate.Options(compare_mapping=Path("map.json")))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"foxx": ["Fox"]}, "'foxx' is no label here"), ({"fox": ["Foxx"]}, "'Foxx', which")],
+)
+def test_a_name_in_the_mapping_that_neither_has_is_a_message(
+    in_trained: Path, given: dict[str, Any], words: str
+) -> None:
+    Path("map.json").write_text(json.dumps(given))
+    options = evaluate.Options(compare=results(Path(), []), compare_mapping=Path("map.json"))
+    with pytest.raises(InputInvalid, match=words):
+        stages.perform("evaluate", options)
+
+
 def results(folder: Path, images: list[dict[str, Any]]) -> Path:
     path = folder / "results.json"
     classes = {"1": "Fox", "2": "bird", "3": "wolf"}
@@ -285,6 +333,7 @@ def test_results_of_another_tool_are_compared_on_the_crops_they_hold(in_trained:
     assert found["n"] + found["of_labels_unknown_to_it"] == 5
     assert found["left_out"] == {"its results do not hold the image": 1}
     assert found["figures"]["accuracy"]["other"] == 1
+    assert (found["partial"], found["verdict_by"]) == (found["n"], "accuracy")
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,12 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "file.json"
 
 
-def read(path: Path, window: int = 1 << 20, **more: Any) -> dict[str, Any]:
+def read(
+    path: Path, window: int = 1 << 20, *, lists: tuple[str, ...] = LISTS, **more: Any
+) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_file, "CHUNK_CHARACTERS", window)
-        return json_file.read_object(path, what="an export", lists=LISTS, **more)
+        return json_file.read_object(path, what="an export", lists=lists, **more)
 
 
 @quickly
@@ -85,6 +87,17 @@ def test_a_file_cut_off_is_said_to_be(file: Path, window: int) -> None:
     file.write_text('{"info": 1,\n"annotations": [{"id": "cut o')
     with pytest.raises(InputInvalid, match="cut off at line 2"):
         read(file, window)
+
+
+@pytest.mark.parametrize("window", [1, 7, 1 << 20])
+def test_of_a_file_cut_off_that_is_no_export_no_advice_on_exports_is_given(
+    file: Path, window: int
+) -> None:
+    file.write_text('{"info": {}, "images": [{"file": "a.jpg"},\n{"file": "b')
+    with pytest.raises(InputInvalid, match="cut off at line 2") as caught:
+        read(file, window, lists=("images",))
+    assert "Export" not in str(caught.value)
+    assert "Fetch or make it again" in str(caught.value)
 
 
 def test_a_name_that_is_there_twice_is_refused_rather_than_one_chosen(file: Path) -> None:

@@ -46,6 +46,12 @@ def test_what_is_no_mapping_is_a_message(tmp_path: Path, content: Any, words: st
         mapping.read(written(tmp_path, content), members=MEMBERS)
 
 
+def test_a_target_that_is_no_label_of_the_dataset_is_a_message(tmp_path: Path) -> None:
+    path = written(tmp_path, {"foxx": ["grey fox"]})
+    with pytest.raises(InputInvalid, match=r"'foxx' is no label here \(fox, jay\)"):
+        mapping.read(path, members=MEMBERS, targets=["fox", "jay"])
+
+
 def test_a_mapping_that_is_not_there_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match=r"map\.json"):
         mapping.read(tmp_path / "map.json", members=MEMBERS)

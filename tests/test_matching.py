@@ -68,6 +68,52 @@ def test_a_class_that_is_none_of_the_labels_is_predicted_as_none() -> None:
     results = Results({"a.jpg": [detection(LEFT, ("wolf", 0.9), ("bird", 0.1))]}, {}, CLASSES)
     found = matching.from_results("it", results, rows(("a.jpg", LEFT)), LABELS, None)
     assert found.predicted.tolist() == [-1]
+    assert found.others == ["wolf"]
+
+
+KINDS = ["jay", "wren", "fox", "wolf"]
+OF_KINDS = {"bird": ["jay", "wren"], "fox": ["fox"]}
+
+
+@pytest.mark.parametrize(
+    ("soft", "predicted"),
+    [
+        ([0.3, 0.3, 0.35, 0.05], 0),  # the label's classes together
+        ([0.2, 0.2, 0.15, 0.45], -1),  # a class of no label, more than they
+        ([0.1, 0.1, 0.5, 0.3], 1),
+        ([0.0, 0.0, 0.0, 0.0], -1),  # nothing is said
+    ],
+)
+def test_the_label_chosen_is_that_of_the_largest_sum_unless_a_class_of_none_has_more(
+    soft: list[float], predicted: int
+) -> None:
+    said = detection(LEFT, *zip(KINDS, soft, strict=True))
+    results = Results({"a.jpg": [said]}, {}, tuple(KINDS))
+    table = rows(("a.jpg", LEFT))
+    of_results = matching.from_results("it", results, table, LABELS, OF_KINDS)
+    of_run = matching.from_predictions(
+        "it", np.array([soft]), KINDS, np.array([True]), LABELS, OF_KINDS
+    )
+    for found in (of_results, of_run):
+        assert found.predicted.tolist() == [predicted]
+        assert found.others == ["wolf"]
+        np.testing.assert_allclose(found.probabilities, [[soft[0] + soft[1], soft[2]]])
+
+
+@pytest.mark.parametrize(
+    ("said", "partial"),
+    [
+        ((("Fox", 0.9), ("bird", 0.1)), False),  # wolf is in no label: nobody asks for it
+        ((("Fox", 0.9), ("wolf", 0.1)), True),
+        ((("Fox", 1.0),), True),
+    ],
+)
+def test_results_that_leave_out_a_class_of_a_label_are_partial(
+    said: tuple[tuple[str, float], ...], partial: bool
+) -> None:
+    results = Results({"a.jpg": [detection(LEFT, *said)]}, {}, CLASSES)
+    found = matching.from_results("it", results, rows(("a.jpg", LEFT)), LABELS, None)
+    assert found.partial.tolist() == [partial]
 
 
 def test_a_mapping_gathers_classes_and_a_label_without_any_is_unknown() -> None:
@@ -86,3 +132,4 @@ def test_predictions_of_another_run_are_put_under_our_labels() -> None:
     np.testing.assert_allclose(found.probabilities, [[0.5, 0.2], [0.3, 0.6]])
     assert found.predicted.tolist() == [0, 1]
     assert found.unmatched == ["", "its crop cannot be read"]
+    assert found.partial.tolist() == [False, False]

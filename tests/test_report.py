@@ -360,6 +360,8 @@ def everything() -> dict[str, Any]:
         scored.probabilities[:, ::-1],
         len(scored.labels) - 1 - scored.predicted,
         np.array([True] * 5 + [False]),
+        ["wolf", "bear"],
+        np.zeros(len(scored), dtype=bool),
         ["its results do not hold the image"] * 7 + [""] * (len(scored) - 7),
     )
     content["comparison"] = compare(scored, other, seed=0)
@@ -370,6 +372,8 @@ def test_a_page_with_everything_says_which_is_better_and_what_was_left_out() -> 
     text = words(render(**everything()))
     assert "This model is better than rival in macro average precision." in text
     assert "7 left out: its results do not hold the image." in text
+    assert "left out: it has no such label (skunk)." in text
+    assert "Of its classes 2 are in none of the labels (wolf, bear)" in text
     assert "New against known locations" in text
     assert "Empty crops that can be skipped" in text
     assert "On the crops of the labels that both have (empty, bird, fox" in text
@@ -422,20 +426,44 @@ def test_a_threshold_is_shown_with_all_its_digits(value: float) -> None:
     assert float(threshold(value)) == value
 
 
-@pytest.mark.parametrize(
-    ("verdict", "said"),
-    [("other", "rival is better than this model"), ("cannot tell", "One cannot tell which")],
-)
-def test_a_page_says_when_the_other_is_better_or_nobody_knows(verdict: str, said: str) -> None:
-    inputs = everything()
-    inputs["metrics"]["comparison"]["verdict"] = verdict
-    assert said in words(render(**inputs))
+def compared(**changed: Any) -> str:
+    """The words of a page beside a rival that says the same, but for what is changed."""
+    inputs = evaluation_of()
+    scored = inputs["scored"]["test"]
+    same = Other(
+        "rival",
+        scored.probabilities,
+        scored.predicted,
+        np.ones(len(LABELS), dtype=bool),
+        [],
+        np.zeros(len(scored), dtype=bool),
+        [""] * len(scored),
+    )
+    rival = dataclasses.replace(same, **changed)
+    inputs["metrics"]["comparison"] = compare(scored, rival, seed=0)
+    return words(render(**inputs)).partition("Beside rival")[2].partition("What made it")[0]
+
+
+def test_a_page_says_when_the_other_is_better_or_nobody_knows() -> None:
+    scored = evaluation_of()["scored"]["test"]
+    assert "One cannot tell which is better in macro average precision" in compared()
+    perfect = np.eye(len(LABELS))[scored.truth]
+    said = compared(probabilities=perfect, predicted=scored.truth)
+    assert "rival is better than this model in macro average precision" in said
+
+
+def test_a_page_has_no_average_precision_of_partial_results() -> None:
+    n = len(evaluation_of()["scored"]["test"])
+    said = compared(partial=np.ones(n, dtype=bool))
+    assert f"Of {n} crops rival does not give the probability of every label" in said
+    assert "better in accuracy" in said
+    assert "Macro average precision" not in said
 
 
 def test_nothing_to_compare_is_said() -> None:
-    inputs = everything()
-    inputs["metrics"]["comparison"] |= {"verdict": None, "figures": {}, "n": 0}
-    assert "Nothing can be compared" in words(render(**inputs))
+    said = compared(known=np.zeros(len(LABELS), dtype=bool), others=["wolf"])
+    assert "Nothing can be compared: no label is in both. The classes of rival are wolf" in said
+    assert "interval" not in said
 
 
 def test_without_val_there_are_no_thresholds_and_no_calibration() -> None:

@@ -8,7 +8,9 @@ import numpy as np
 from animl_pipeline import intervals, metrics
 from animl_pipeline.scored import Floats, Ints, Rows, Scored
 
-FIGURES = ("macro_average_precision", "accuracy")
+# The first that can be had decides.
+FIGURES = {"macro_average_precision": "macro average precision", "accuracy": "accuracy"}
+EXAMPLES = 10  # of the other's classes: SpeciesNet has thousands
 
 
 @dataclass(frozen=True)
@@ -16,14 +18,17 @@ class Other:
     """What another classifier said of the crops of a `Scored`, row by row.
 
     `probabilities` (n, labels) of the same labels, `predicted` (n,) the index of the label it chose
-    or -1 for one that is not among them; `known` (labels,) which labels it has at all; `unmatched`
-    (n,) why it says nothing of a crop, "" where it does.
+    or -1 for one that is not among them; `known` (labels,) which labels it has at all; `others` its
+    classes that are in none of the labels; `partial` (n,) where its results leave out a class of a
+    label; `unmatched` (n,) why it says nothing of a crop, "" where it does.
     """
 
     name: str
     probabilities: Floats
     predicted: Ints
     known: Rows
+    others: list[str]
+    partial: Rows
     unmatched: list[str]
 
 
@@ -31,7 +36,10 @@ def compare(scored: Scored, other: Other, *, seed: int) -> dict[str, Any]:
     """Return the figures of both on the crops and labels that both have, and the difference.
 
     `verdict` is one of `this`, `other`, `cannot tell`: whether the interval of the difference in
-    macro average precision is above 0, below it, or holds it. None where nothing can be compared.
+    the figure `verdict_by` is above 0, below it, or holds it; `in_words` says it. None where
+    nothing can be compared. What was left out has no rank, which average precision is about, so
+    partial results are compared by accuracy alone; a crop that either takes for a label or class
+    that is not in both counts as a mistake.
     """
     matched = np.array([not reason for reason in other.unmatched], dtype=bool)
     labelled = other.known[scored.truth]
@@ -40,31 +48,93 @@ def compare(scored: Scored, other: Other, *, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "other": other.name,
         "n": len(rows),
+        "locations": len({scored.places[row] for row in rows}),
         "left_out": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
         "of_labels_unknown_to_it": int((matched & ~labelled).sum()),
         "labels": [scored.labels[column] for column in columns],
+        "labels_unknown_to_it": [scored.labels[i] for i in np.flatnonzero(~other.known)],
+        "its_other_classes": {"n": len(other.others), "examples": other.others[:EXAMPLES]},
+        "partial": int(other.partial[rows].sum()),
         "figures": {},
         "verdict": None,
+        "verdict_by": None,
     }
-    if not len(rows):
-        return found
+    why_not = _why_not(found, [scored.labels[i] for i in np.unique(scored.truth[rows])])
+    if not why_not:
+        names = list(FIGURES)[1:] if found["partial"] else list(FIGURES)
+        found["figures"] = _figures(scored, other, rows, columns, seed, names)
+        found["verdict"] = _verdict(found["figures"][names[0]]["interval"])
+        found["verdict_by"] = names[0]
+    return found | {"in_words": why_not or _in_words(found)}
+
+
+def _why_not(found: dict[str, Any], occurring: list[str]) -> str:
+    """Return why nothing can be compared, "" where it can; `occurring` are the labels of rows."""
+    reasons = ", ".join(f"{n:,} times: {why}" for why, n in found["left_out"].items())
+    if not found["labels"] and not found["its_other_classes"]["n"]:
+        why = f"{found['other']} names no classes; give results with classifications"
+    elif not found["labels"]:
+        named = ", ".join(found["its_other_classes"]["examples"])
+        why = (
+            f"no label is in both. The classes of {found['other']} are {named}"
+            f"{', ...' if found['its_other_classes']['n'] > EXAMPLES else ''}: say with "
+            "--compare-mapping which of them make up which label"
+        )
+    elif not found["n"] and not found["of_labels_unknown_to_it"]:
+        why = f"no crop is in both ({reasons})"
+    elif not found["n"]:
+        why = f"no crop that is in both has a label that both have ({', '.join(found['labels'])})"
+    elif len(occurring) == 1:
+        why = (
+            f"the crops that are in both are all of one label, {occurring[0]}, so there is nothing "
+            "to take them for by mistake"
+        )
+    else:
+        return ""
+    return f"Nothing can be compared: {why}."
+
+
+def _in_words(found: dict[str, Any]) -> str:
+    by, name = FIGURES[found["verdict_by"]], found["other"]
+    said = {
+        "this": f"This model is better than {name} in {by}.",
+        "other": f"{name} is better than this model in {by}.",
+        "cannot tell": f"One cannot tell which is better in {by}: "
+        "their difference could be nothing.",
+    }[found["verdict"]]
+    if found["locations"] < intervals.LOCATIONS_MIN:
+        said = (
+            f"One cannot tell which is better in {by}: the crops in both are of too few locations."
+        )
+    if found["partial"]:
+        said += (
+            f" Of {found['partial']:,} crops {name} does not give the probability of every label, "
+            "which would lower its average precision: so it is accuracy that is compared."
+        )
+    return said
+
+
+def _figures(
+    scored: Scored, other: Other, rows: Ints, columns: Ints, seed: int, names: list[str]
+) -> dict[str, Any]:
+    """Return each figure of both on some rows and labels, and the difference with its interval."""
     number = np.cumsum(other.known) - 1
     sides = [
         _side(scored, scored.probabilities, scored.predicted, rows, columns, number),
         _side(scored, other.probabilities, other.predicted, rows, columns, number),
     ]
-    weights = intervals.draw(sides[0][0].groups, seed)
+    groups = sides[0][0].groups
+    weights = intervals.draw(groups, seed)
     this, that = (_values(side, right, weights) for side, right in sides)
-    for name in FIGURES:
+    found = {}
+    for name in names:
         difference = this[name] - that[name]
-        enough = sides[0][0].groups > 1
-        found["figures"][name] = {
+        found[name] = {
             "this": metrics.number(this[name][0]),
             "other": metrics.number(that[name][0]),
             "difference": metrics.number(difference[0]),
-            "interval": intervals.percentiles(difference[1:]) if enough else None,
+            "interval": intervals.paired(difference, groups),
         }
-    found["verdict"] = _verdict(found["figures"][FIGURES[0]]["interval"])
     return found
 
 

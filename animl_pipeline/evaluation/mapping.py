@@ -11,8 +11,10 @@ from animl_pipeline.scored import Floats
 Mapping = dict[str, list[str]]
 
 
-def read(path: Path, *, members: list[str]) -> Mapping:
+def read(path: Path, *, members: list[str], targets: list[str] | None = None) -> Mapping:
     """Return {target: [label of the classifier, ...]}, as MegaDetector's evaluator takes it.
+
+    `targets` are all there may be; None: any.
 
     Raises:
         InputMissing, InputInvalid: with the target and what is wrong with it.
@@ -22,18 +24,24 @@ def read(path: Path, *, members: list[str]) -> Mapping:
         raise InputInvalid(f'{path} is to be {{"target": ["label of the classifier", ...], ...}}.')
     taken: dict[str, str] = {}
     for target, names in content.items():
+        if targets is not None and target not in targets:
+            raise InputInvalid(f"{path}: {target!r} is no label here ({_some(targets)}).")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputInvalid(f"{path}: {target!r} is not a list of labels.")
         for name in names:
             if name not in members:
                 raise InputInvalid(
                     f"{path}: {target!r} names {name!r}, which the classifier does not know "
-                    f"({', '.join(members[:20])}{', ...' if len(members) > 20 else ''})."
+                    f"({_some(members)})."
                 )
             if name in taken:
                 raise InputInvalid(f"{path}: {name!r} is in {taken[name]!r} and in {target!r}.")
             taken[name] = target
     return content
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
 
 
 def by_name(targets: list[str], *, members: list[str]) -> Mapping:

@@ -9,7 +9,7 @@ from animl_pipeline.evaluation import mapping
 from animl_pipeline.evaluation.comparison import Other
 from animl_pipeline.evaluation.mapping import Mapping
 from animl_pipeline.formats.megadetector import Detection, Results
-from animl_pipeline.scored import Floats, Rows
+from animl_pipeline.scored import Floats, Ints, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,22 +25,21 @@ def from_results(
     `given` says which of the results' classes make up which label; by default those of its name.
     """
     classes = list(dict.fromkeys(results.classes))
-    members = given or mapping.by_name(labels, members=classes)
-    members = {label: members.get(label, []) for label in labels}
-    label_of = {name: i for i, names in enumerate(members.values()) for name in names}
+    members, label_of, others = _shared(classes, labels, given)
     found, unmatched = _matched(results, rows)
     probabilities = np.zeros((len(rows), len(labels)))
-    predicted = np.full(len(rows), -1)
+    outside, partial = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
     for row, detection in enumerate(found):
         said = detection.classifications if detection else ()
         for class_name, probability in said:
             if class_name in label_of:
                 probabilities[row, label_of[class_name]] += probability
-        if said:
-            best = max(said, key=lambda pair: pair[1])[0]
-            predicted[row] = label_of.get(best, -1)
+            else:
+                outside[row] = max(outside[row], probability)
+        partial[row] = not label_of.keys() <= {class_name for class_name, _ in said}
     known = np.array([bool(names) for names in members.values()])
-    return Other(name, probabilities, predicted, known, unmatched)
+    predicted = _chosen(probabilities, outside)
+    return Other(name, probabilities, predicted, known, others, partial, unmatched)
 
 
 def from_predictions(
@@ -55,17 +54,38 @@ def from_predictions(
 
     `given` says which of its labels make up which of ours; by default those of the same name.
     """
+    members, _, others = _shared(classes, labels, given)
+    summed = mapping.summed(probabilities, classes, members)
+    outside = probabilities[:, [classes.index(name) for name in others]].max(axis=1, initial=0)
+    return Other(
+        name,
+        summed,
+        _chosen(summed, outside),
+        np.array([bool(names) for names in members.values()]),
+        others,
+        np.zeros(len(summed), dtype=bool),
+        ["" if read else "its crop cannot be read" for read in readable],
+    )
+
+
+def _shared(
+    classes: list[str], labels: list[str], given: Mapping | None
+) -> tuple[Mapping, dict[str, int], list[str]]:
+    """Return the classes of each label, the label's index of each, and the classes of none."""
     members = given or mapping.by_name(labels, members=classes)
     members = {label: members.get(label, []) for label in labels}
     label_of = {name: i for i, names in enumerate(members.values()) for name in names}
-    number = np.array([label_of.get(name, -1) for name in classes])
-    return Other(
-        name,
-        mapping.summed(probabilities, classes, members),
-        number[probabilities.argmax(axis=1)],
-        np.array([bool(names) for names in members.values()]),
-        ["" if read else "its crop cannot be read" for read in readable],
-    )
+    return members, label_of, [name for name in classes if name not in label_of]
+
+
+def _chosen(probabilities: Floats, outside: Floats) -> Ints:
+    """Return the index of each row's most probable label (n,), -1 where that is a class of none.
+
+    `probabilities` (n, labels) are sums over each label's classes, `outside` (n,) that of the most
+    probable class of no label, which stands alone.
+    """
+    best = probabilities.max(axis=1)
+    return np.where((best > 0) & (best >= outside), probabilities.argmax(axis=1), -1)
 
 
 def _matched(results: Results, rows: "pd.DataFrame") -> tuple[list[Detection | None], list[str]]:

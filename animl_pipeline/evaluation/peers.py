@@ -10,41 +10,37 @@ from animl_pipeline.evaluation.comparison import Other
 from animl_pipeline.formats import megadetector
 
 
-def of_run(
-    folder: Path, split: Split, fabric: Fabric, crops_dir: Path, *, given: Path | None
-) -> Other:
-    """Return what the run in a folder says of a split.
+def of(path: Path, split: Split, fabric: Fabric, crops_dir: Path, *, given: Path | None) -> Other:
+    """Return what the run in a folder, or a file of MegaDetector results, says of a split.
 
-    `given` is a JSON of which of its labels make up which of ours.
+    `given` is a JSON of which of its labels or classes make up which of ours.
 
     Raises:
         InputMissing, InputInvalid: with what is wrong and what to do.
     """
+    if path.is_dir():
+        return _of_run(path, split, fabric, crops_dir, given)
+    return _of_results(path, split, given)
+
+
+def _of_run(
+    folder: Path, split: Split, fabric: Fabric, crops_dir: Path, given: Path | None
+) -> Other:
     network, card = classifier.load(folder)
     predicted = prediction.predict(fabric, network, card, split.rows, crops_dir, folder.name)
     names = [artifacts.PROBABILITY + label for label in card.labels]
     # A crop that was readable a minute ago may not be so now.
     table = predicted.table.set_index("crop")[names].reindex(split.rows["crop"])
     readable = table.notna().all(axis=1).to_numpy()
-    members = mapping.read(given, members=card.labels) if given else None
+    labels = split.scored.labels
+    members = mapping.read(given, members=card.labels, targets=labels) if given else None
     return matching.from_predictions(
-        folder.name,
-        table.fillna(0).to_numpy(),
-        card.labels,
-        readable,
-        split.scored.labels,
-        members,
+        folder.name, table.fillna(0).to_numpy(), card.labels, readable, labels, members
     )
 
 
-def of_results(path: Path, split: Split, *, given: Path | None) -> Other:
-    """Return what MegaDetector results with classifications say of a split.
-
-    `given` is a JSON of which of its classes make up which of our labels.
-
-    Raises:
-        InputMissing, InputInvalid: with what is wrong and what to do.
-    """
+def _of_results(path: Path, split: Split, given: Path | None) -> Other:
     results = megadetector.read(path)
-    members = mapping.read(given, members=list(results.classes)) if given else None
-    return matching.from_results(path.name, results, split.rows, split.scored.labels, members)
+    classes, labels = list(results.classes), split.scored.labels
+    members = mapping.read(given, members=classes, targets=labels) if given else None
+    return matching.from_results(path.name, results, split.rows, labels, members)

@@ -40,7 +40,8 @@ def read_object(
     except UnicodeDecodeError as error:
         raise InputInvalid(f"{path} is not UTF-8 text, so not {what} ({error}).") from error
     except json.JSONDecodeError as error:
-        raise InputInvalid(_what_is_wrong(path, text, error, what)) from error
+        wrong = _what_is_wrong(path, text, error, what, of_export="categories" in lists)
+        raise InputInvalid(wrong) from error
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, InputInvalid):
             raise
@@ -157,7 +158,9 @@ class _Text:
         return bool(chunk)
 
 
-def _what_is_wrong(path: Path, text: _Text, error: json.JSONDecodeError, what: str) -> str:
+def _what_is_wrong(
+    path: Path, text: _Text, error: json.JSONDecodeError, what: str, *, of_export: bool
+) -> str:
     place = f"{error.msg}: line {text.line}"
     if text.ends and not error.doc.strip() and not text.keys:
         return f"{path} is empty. Make it again."
@@ -165,7 +168,7 @@ def _what_is_wrong(path: Path, text: _Text, error: json.JSONDecodeError, what: s
         return f"{path} is not JSON, so not {what}: {place}."
     at_the_end = text.ends and error.pos >= len(error.doc.rstrip()) - 1
     ends_there = error.msg != "Extra data" and (at_the_end or error.msg.startswith("Unterminated"))
-    if ends_there and "images" in text.keys and "categories" not in text.keys:
+    if ends_there and of_export and "images" in text.keys and "categories" not in text.keys:
         return (
             f"{path} is cut off at line {text.line}: its end is missing, and with it the names "
             "of the categories. Animl writes such a file above 18,000 images when the last image "
@@ -173,7 +176,7 @@ def _what_is_wrong(path: Path, text: _Text, error: json.JSONDecodeError, what: s
             "under 18,000 images (by date or deployment), and run `download` and `crop` for each."
         )
     if ends_there:
-        return f"{path} is cut off at line {text.line}: its end is missing. Fetch it again."
+        return f"{path} is cut off at line {text.line}: its end is missing. Fetch or make it again."
     return f"{path} is not valid JSON: {place}."
 
 

@@ -106,6 +106,8 @@ class Options:
     @property
     def inputs(self) -> list[Path]:
         """The classifier and the dataset, and what they are compared with."""
+        if self.compare_mapping and not self.compare:
+            raise OptionError("--compare-mapping goes with --compare, which names the other.")
         if not self.run_folder.is_dir():
             raise InputMissing(f"{self.run_dir} is not there. `pipeline train` writes it.")
         # Not model.json: it gets the temperature, so its bytes are not those of before.
@@ -153,7 +155,7 @@ def run(options: Options) -> Counts:
     if not options.target_mapping:
         _keep_temperature(card, temperature, options)
     _write({name: splits[name] for name in asked}, val, content, network, card, options)
-    return _counted(figures, sum(splits[name].predicted.unreadable for name in asked), options)
+    return _counted(content, sum(splits[name].predicted.unreadable for name in asked), options)
 
 
 def _precision(card: "Card") -> str:
@@ -219,11 +221,8 @@ def _compared(fabric: "Fabric", split: "Split", options: Options) -> dict[str, A
 
     if options.compare is None:
         return None
-    crops_dir, given = options.as_trained("crops_dir"), options.compare_mapping
-    if options.compared_run:
-        other = peers.of_run(options.compared_run, split, fabric, crops_dir, given=given)
-    else:
-        other = peers.of_results(options.compare, split, given=given)
+    where, crops_dir = options.compared_run or options.compare, options.as_trained("crops_dir")
+    other = peers.of(where, split, fabric, crops_dir, given=options.compare_mapping)
     return comparison.compare(split.scored, other, seed=SEED)
 
 
@@ -280,8 +279,8 @@ def _write(
     files.write_text(folder / "report.html", page)
 
 
-def _counted(figures: dict[str, Any], unreadable: int, options: Options) -> Counts:
-    lines = []
+def _counted(content: dict[str, Any], unreadable: int, options: Options) -> Counts:
+    figures, compared, lines = content["splits"], content["comparison"], []
     for split, found in figures.items():
         interval = found["intervals"].get("macro_average_precision")
         words = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
@@ -294,6 +293,7 @@ def _counted(figures: dict[str, Any], unreadable: int, options: Options) -> Coun
             ap = of_label["average_precision"]
             shown = "   -" if ap is None else f"{ap:.3f}"
             lines.append(f"  {label:<24} {shown}  n {of_label['n']:,}")
+    lines += [f"beside {compared['other']}: {compared['in_words']}"] if compared else []
     return Counts(
         items={"crops": sum(found["n"] for found in figures.values()), "unreadable": unreadable},
         summary="\n  ".join([*lines, f"-> {options.folder / 'report.html'}"]),

@@ -8,6 +8,7 @@ speed      crops per second on the CPU, of reading, resizing, predicting; the pe
 size       100,000 predictions, 500 locations, 50 labels: figures with intervals, and the page; the
            peer is scikit-learn's average_precision_score with sample weights
 coverage   how often an interval holds the truth, in simulated data sets whose locations differ
+verdicts   how often `--compare` tells two classifiers apart that are equal, and that are not
 calibration  how a temperature of a few simulated locations changes the log loss of others
 further    the demo's classifier (scripts/demo first), and one that is too sure of itself, at 60
            more locations of its world: what the few of its test cannot tell, such as what the
@@ -273,7 +274,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument(
-        "--only", choices=("speed", "size", "coverage", "calibration", "further", "planted")
+        "--only",
+        choices=("speed", "size", "coverage", "verdicts", "calibration", "further", "planted"),
     )
     parser.add_argument("--model-name", default="efficientnet-b0")
     parser.add_argument("--crops", type=int, default=400)
@@ -285,6 +287,8 @@ def main() -> None:
         size()
     if asked.only in {None, "coverage"}:
         simulated.coverage()
+    if asked.only in {None, "verdicts"}:
+        simulated.verdicts()
     if asked.only in {None, "calibration"}:
         simulated.calibrate()
     if asked.only in {None, "planted"}:

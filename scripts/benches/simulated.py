@@ -1,4 +1,4 @@
-"""What the intervals and the temperature are worth, measured where the truth is known."""
+"""What intervals, verdicts and the temperature are worth, measured where the truth is known."""
 
 import sys
 from pathlib import Path
@@ -47,6 +47,37 @@ def methods(scored: Scored, seed: int) -> dict[str, list[float]]:
     return {name: ends or [np.nan, np.nan] for name, ends in found.items()}
 
 
+def verdicts(data_sets: int = 400) -> None:
+    """Print how often two classifiers are told apart: equal ones, and one that is better."""
+    for apart in (0.0, 0.8):
+        sides = clustered.pair(clustered.MANY, seed=1, apart=apart)
+        truth = ", ".join(f"{macro(side, np.ones((side.groups, 1)))[0]:.3f}" for side in sides)
+        print(f"macro average precision {truth}; {data_sets} pairs")
+        for locations in (2, 3, 4, 6, 9, 20, 60):
+            told: dict[str, list[bool]] = {}
+            for seed in range(data_sets):
+                pair = clustered.pair(locations, seed=100 + seed, apart=apart)
+                for name, ends in of_differences(*pair, seed).items():
+                    told.setdefault(name, []).append(bool(ends and not ends[0] <= 0 <= ends[1]))
+            shares = ", ".join(f"{name} {np.mean(of):.3f}" for name, of in told.items())
+            print(f"  {locations:>3} locations: {shares}", flush=True)
+
+
+def of_differences(this: Scored, that: Scored, seed: int) -> dict[str, list[float] | None]:
+    """Return the interval of the difference in each figure by each method."""
+    drawn, left_out = intervals.draw(this.groups, seed), intervals.leave_one_out(this.groups)
+    found: dict[str, list[float] | None] = {}
+    for name, figure in (("macro AP", macro), ("accuracy", accuracy)):
+        values = figure(this, drawn) - figure(that, drawn)
+        jackknife = figure(this, left_out) - figure(that, left_out)
+        found |= {
+            f"{name}, as compared": intervals.paired(values, this.groups),
+            f"{name}, percentiles": intervals.percentiles(values[1:]),
+            f"{name}, jackknife": intervals.jackknife(jackknife, scale="plain"),
+        }
+    return found
+
+
 def calibrate(data_sets: int = 400) -> None:
     """Print the mean change of the log loss at other locations, and how often it is for worse."""
     many = clustered.made(clustered.MANY, seed=1)
@@ -79,3 +110,9 @@ def too_sure(scored: Scored, times: float) -> Scored:
 def macro(scored: Scored, weights: Floats) -> Floats:
     """Return macro average precision under each weighting."""
     return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
+
+
+def accuracy(scored: Scored, weights: Floats) -> Floats:
+    """Return accuracy under each weighting."""
+    right = np.bincount(scored.group, scored.right, scored.groups)
+    return np.asarray(right @ weights / (np.bincount(scored.group) @ weights))
