@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from shop import Done
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_dataset import TINY, make_dataset
@@ -206,6 +207,17 @@ def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
         stages.perform("evaluate", evaluate.Options(dataset_dir=path.parent))
         assert metrics(OUT)["splits"]["test"]["calibration"]["temperature"] == kept
         assert Path("runs/first/model.json").read_bytes() == card
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_a_message(in_trained: Path, value: float) -> None:
+    path = Path("runs/first/model.safetensors")
+    network, card = classifier.load(path.parent)
+    with torch.no_grad():
+        next(network.parameters()).fill_(value)
+    classifier.save(path.parent, network, card)
+    with pytest.raises(InputInvalid, match=r"model\.safetensors holds weights that are no numbers"):
+        stages.perform("evaluate", evaluate.Options())
 
 
 def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path) -> None:
