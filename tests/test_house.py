@@ -40,7 +40,7 @@ LEVELS = (
      "formats.coco_out", "formats.md_evaluator", "learning.embeddings", "learning.keeping",
      "learning.preview", "learning.watch", "report.gallery", "selection", "splitting.division",
      "splitting.labelling", "splitting.locations", "splitting.page", "storage.s3",
-     "unfinished"},
+     "trained_on", "unfinished"},
     {"cutting", "evaluation.matching", "evaluation.prediction", "learning", "learning.building",
      "report", "splitting.fixed", "splitting.outputs", "splitting.rarity", "splitting.summary"},
     {"evaluation", "export_check", "learning.starting"},
