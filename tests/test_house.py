@@ -44,7 +44,7 @@ LEVELS = (
     {"cutting", "evaluation.matching", "evaluation.prediction", "learning", "learning.building",
      "report", "splitting.fixed", "splitting.outputs", "splitting.rarity", "splitting.summary"},
     {"evaluation", "export_check", "learning.starting"},
-    {"evaluation.peers", "stages"},
+    {"evaluation.peers", "evaluation.splits", "stages"},
     {*(f"stages.{name}" for name in stages.STAGES), "project"},
     {"cli"},
     {"__main__"},

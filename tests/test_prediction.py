@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_left_out_of_every_column(
         found.table["crop"].tolist() == found.rows["crop"].tolist() == ["isle/0.png", "isle/2.png"]
     )
     assert found.grey.tolist() == [False, True]
-    assert found.unreadable == 1
+    assert found.unreadable == ["isle/1.png"]
     assert "isle/1.png cannot be read" in caplog.text
 
 

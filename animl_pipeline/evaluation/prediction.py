@@ -44,7 +44,7 @@ class Predicted:
     table: pd.DataFrame
     rows: pd.DataFrame  # of the dataset, one beside each of the table
     grey: NDArray[np.bool_]  # (n,)
-    unreadable: int
+    unreadable: list[str]  # crops
 
     def as_targets(self, targets: Mapping) -> "Predicted":
         """Return the same with probabilities of the labels that those of the network make up."""
@@ -125,7 +125,8 @@ def predict(
         workers=min(8, os.cpu_count() or 1),
     )
     found = classifier.predict(fabric, fabric.setup(watched), batches, title)
-    for crop in rows["crop"][~found.readable]:
+    unreadable = list(rows["crop"][~found.readable])
+    for crop in unreadable:
         logger.warning("%s cannot be read: left out; run `pipeline crop` again", crop)
     rows = rows[found.readable].reset_index(drop=True)
     best = found.probabilities.argmax(axis=1)
@@ -138,5 +139,5 @@ def predict(
         pd.concat([table, pd.DataFrame(found.probabilities, columns=names)], axis=1),
         rows,
         spread <= GREY_SPREAD_MAX,
-        int((~found.readable).sum()),
+        unreadable,
     )
