@@ -49,6 +49,12 @@ DATASET = Table(
     may_be_empty=CROPS.may_be_empty,
     key="crop",
 )
+TRAINED_ON = Table(
+    name="trained_on.csv",
+    written_by="pipeline train",
+    columns=("crop", "image_id", "dataset", "location", "label", "split"),
+    may_be_empty=("location",),
+)
 REASONS = Table(
     name="failures.csv",
     written_by="pipeline crop",

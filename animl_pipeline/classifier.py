@@ -117,6 +117,11 @@ def load(folder: Path) -> tuple[nn.Module, Card]:
     """
     card = read_card(folder)
     weights = read_weights(folder / WEIGHTS)
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise InputInvalid(
+            f"{folder / WEIGHTS} holds weights that are no numbers (NaN or infinity): copy the "
+            "file again, or train again with a lower --lr or --precision 32-true."
+        )
     network = networks.build(card.model_name, len(card.labels), card.image_size)
     try:
         network.load_state_dict(weights)

@@ -92,7 +92,7 @@ def perform(name: str, options: Any) -> None:
     if counts.too_many_failed:
         typer.echo(
             f"Error: {counts.failed:,} of {counts.total:,} failed, more than --tolerate "
-            f"{counts.tolerate:g} allows; the table of reasons is in {options.folder}.",
+            f"{counts.tolerate:g} allows; they are listed in {options.folder}.",
             err=True,
         )
         raise typer.Exit(EXIT_TOO_MANY_FAILED)

@@ -2,12 +2,14 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from shop import Done
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_dataset import TINY, make_dataset
@@ -206,6 +208,140 @@ def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
         stages.perform("evaluate", evaluate.Options(dataset_dir=path.parent))
         assert metrics(OUT)["splits"]["test"]["calibration"]["temperature"] == kept
         assert Path("runs/first/model.json").read_bytes() == card
+
+
+def exchange_train_and_test() -> None:
+    path = Path("dataset/dataset.csv")
+    table = artifacts.read(artifacts.DATASET, path)
+    other = {"train": "test", "test": "train", "val": "val"}
+    artifacts.write(artifacts.DATASET, path, table.assign(split=table["split"].map(other)))
+
+
+def test_crops_that_were_trained_on_are_found_in_a_dataset_split_again(
+    in_trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    card = Path("runs/first/model.json").read_bytes()
+    exchange_train_and_test()
+    stages.perform("evaluate", evaluate.Options())
+    content, page = metrics(OUT), (OUT / "report.html").read_text()
+    known = {"train": 12, "val": 0, "locations": 0, "whole": True}
+    assert content["trained_on"]["overlap"]["test"] == known
+    [warning] = content["warnings"]
+    assert warning.startswith("12 of 12 crops of test were used to train first")
+    assert "--dataset-dir" in warning
+    assert warning in caplog.text
+    assert warning in unescape(page)
+    assert "No crop of this split was used" not in page
+    assert Path("runs/first/model.json").read_bytes() == card
+
+
+def test_crops_of_images_trained_on_are_known_whatever_their_name(in_trained: Path) -> None:
+    path = Path("dataset/dataset.csv")
+    table = artifacts.read(artifacts.DATASET, path)
+    rows = [table.index[table["split"] == split][0] for split in ("test", "train")]
+    table.loc[rows[0], "image_id"] = table.loc[rows[1], "image_id"]
+    artifacts.write(artifacts.DATASET, path, table)
+    stages.perform("evaluate", evaluate.Options())
+    assert metrics(OUT)["trained_on"]["overlap"]["test"]["train"] == 1
+
+
+def test_a_copy_of_the_dataset_is_the_one_trained_on(in_trained: Path) -> None:
+    shutil.copytree("dataset", "copied")
+    stages.perform("evaluate", evaluate.Options(dataset_dir=Path("copied")))
+    content = metrics(OUT)
+    assert content["warnings"] == []
+    assert content["temperature_fitted"]
+    assert (
+        "No crop of this split was used in training, nor any" in (OUT / "report.html").read_text()
+    )
+
+
+def test_a_run_that_kept_no_table_is_known_by_the_digest_of_its_dataset(in_trained: Path) -> None:
+    stages.perform("evaluate", evaluate.Options())
+    known = metrics(OUT)
+    Path("runs/first/trained_on.csv").unlink()
+    stages.perform("evaluate", evaluate.Options())
+    assert metrics(OUT) == known
+
+
+@pytest.mark.parametrize("lost", ["dataset.csv", "train.json"])
+def test_where_nobody_knows_what_was_trained_on_that_is_said(
+    in_trained: Path, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    Path("runs/first/trained_on.csv").unlink()
+    if lost == "train.json":
+        Path("runs/first/train.json").unlink()
+    else:
+        exchange_train_and_test()
+    card = Path("runs/first/model.json").read_bytes()
+    stages.perform("evaluate", evaluate.Options())
+    content = metrics(OUT)
+    assert content["trained_on"] == {"overlap": {"test": None, "val": None}, "labels": None}
+    [warning] = content["warnings"]
+    assert "Crops of test, val may have been trained on: first does not say" in warning
+    assert warning in caplog.text
+    assert "Nobody knows which crops of this split" in (OUT / "report.html").read_text()
+    assert Path("runs/first/model.json").read_bytes() == card
+
+
+def test_what_the_weights_it_started_from_were_trained_on_counts(in_trained: Path) -> None:
+    exchange_train_and_test()
+    second = {**TINY, "epochs": 1, "run_name": "second", "cache_embeddings": True}
+    stages.perform("train", train.Options(**second, weights=Path("runs/first")))
+    rows = artifacts.read(artifacts.TRAINED_ON, Path("runs/second/trained_on.csv"))
+    assert rows["split"].value_counts().to_dict() == {"before": 18, "train": 6, "val": 6}
+    stages.perform("evaluate", evaluate.Options(output_dir=Path("out")))
+    assert metrics(Path("out"))["trained_on"]["overlap"]["test"]["train"] == 12
+    Path("runs/second/trained_on.csv").write_text(
+        "".join(
+            line
+            for line in Path("runs/second/trained_on.csv").read_text().splitlines(keepends=True)
+            if not line.endswith(",before\n")
+        )
+    )
+    stages.perform("evaluate", evaluate.Options(output_dir=Path("out")))
+    assert not metrics(Path("out"))["trained_on"]["overlap"]["test"]["whole"]
+    [warning] = metrics(Path("out"))["warnings"]
+    assert "second started from runs/first, and no trained_on.csv beside it says" in warning
+
+
+def test_labels_come_with_the_crops_and_locations_trained_on(in_trained: Path) -> None:
+    stages.perform("evaluate", evaluate.Options())
+    expected = {
+        "train": {"crops": 4, "locations": 2},
+        "val": {"crops": 2, "locations": 2},
+        "test": {"crops": 2, "locations": 2},
+    }
+    assert metrics(OUT)["trained_on"]["labels"] == dict.fromkeys(
+        ("bird", "fox", "lizard"), expected
+    )
+
+
+def test_a_compared_run_that_was_trained_on_the_crops_is_told(in_trained: Path) -> None:
+    shutil.copytree("runs/first", "runs/second")
+    path = Path("runs/second/trained_on.csv")
+    table = artifacts.read(artifacts.DATASET, Path("dataset/dataset.csv"))
+    seen = table.loc[table["split"] == "test", list(artifacts.TRAINED_ON.columns)]
+    artifacts.write(artifacts.TRAINED_ON, path, seen.assign(split="train"))
+    stages.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
+    content = metrics(OUT)
+    assert content["comparison"]["overlap"]["test"]["train"] == 6
+    assert content["warnings"][0].startswith("6 of 6 crops of test were used to train second")
+    path.unlink()
+    Path("runs/second/train.json").unlink()
+    stages.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
+    assert "Crops of test may have been trained on: second" in metrics(OUT)["warnings"][0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_a_message(in_trained: Path, value: float) -> None:
+    path = Path("runs/first/model.safetensors")
+    network, card = classifier.load(path.parent)
+    with torch.no_grad():
+        next(network.parameters()).fill_(value)
+    classifier.save(path.parent, network, card)
+    with pytest.raises(InputInvalid, match=r"model\.safetensors holds weights that are no numbers"):
+        stages.perform("evaluate", evaluate.Options())
 
 
 def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path) -> None:
@@ -444,10 +580,25 @@ def test_an_unreadable_crop_is_left_out_and_said(
     counts = stages.perform("evaluate", evaluate.Options())
     assert broken in caplog.text
     assert counts.items == {"crops": 5, "unreadable": 1}
+    content = metrics(OUT)
+    assert content["unreadable"] == {"test": {"n": 1, "of": 6, "crops": [broken]}}
+    assert content["warnings"][0].startswith("1 of 6 crops of test cannot be read")
+    assert "unreadable crops</dt><dd>1 of 6" in (OUT / "report.html").read_text()
     assert broken not in set(predictions(OUT)["crop"])
     table = predictions(OUT)
     right = (table["label"] == table["predicted"]).mean()
     assert metrics(OUT)["splits"]["test"]["accuracy"] == pytest.approx(right)
+
+
+def test_more_unreadable_crops_than_tolerated_end_with_3_once_all_is_written(
+    in_trained: Path, pipeline: Pipeline
+) -> None:
+    Path("crops/isle/val0/fox0.jpg___foxval0.jpg").unlink()  # val decides thresholds
+    done = pipeline("evaluate")
+    assert done.code == 3, done.err
+    assert "1 of 12 failed, more than --tolerate 0.01" in done.err
+    assert metrics(OUT)["unreadable"]["val"]["n"] == 1
+    assert pipeline("evaluate", "--tolerate", 0.1).code == 0
 
 
 def test_a_missing_crop_is_left_out_and_said(

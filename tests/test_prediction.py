@@ -75,6 +75,19 @@ def test_a_picture_whose_channels_are_nearly_equal_is_grey(tmp_path: Path) -> No
     assert predicted(tmp_path, rows).grey.tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize("size", [(60, 60), (60, 200), (200, 60)])
+@pytest.mark.parametrize(("colour", "grey"), [((118, 110, 102), False), ((118, 116, 114), True)])
+def test_black_padding_says_nothing_of_the_light(
+    tmp_path: Path, size: tuple[int, int], colour: tuple[int, int, int], grey: bool
+) -> None:
+    rows = crops(tmp_path, Image.new("RGB", size, colour))
+    assert predicted(tmp_path, rows).grey.tolist() == [grey]
+
+
+def test_a_black_picture_is_grey(tmp_path: Path) -> None:
+    assert predicted(tmp_path, crops(tmp_path, Image.new("RGB", (60, 60)))).grey.tolist() == [True]
+
+
 def test_what_cannot_be_read_is_left_out_of_every_column(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -84,7 +97,7 @@ def test_what_cannot_be_read_is_left_out_of_every_column(
         found.table["crop"].tolist() == found.rows["crop"].tolist() == ["isle/0.png", "isle/2.png"]
     )
     assert found.grey.tolist() == [False, True]
-    assert found.unreadable == 1
+    assert found.unreadable == ["isle/1.png"]
     assert "isle/1.png cannot be read" in caplog.text
 
 

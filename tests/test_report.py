@@ -21,6 +21,7 @@ from animl_pipeline.report import number, percent, render, threshold
 from animl_pipeline.report.gallery import Pictures
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
+NEW = {"train": 0, "val": 0, "locations": 0, "whole": True}  # to the run
 OVERALL = [
     "accuracy",
     "balanced_accuracy",
@@ -72,7 +73,7 @@ def as_split(table: pd.DataFrame, labels: list[str]) -> evaluation.Split:
         width=rng.uniform(0.05, 0.3, len(table)),
         height=rng.uniform(0.05, 0.3, len(table)),
     )
-    predicted = prediction.Predicted(table, rows, rng.random(len(table)) < 0.4, 0)
+    predicted = prediction.Predicted(table, rows, rng.random(len(table)) < 0.4, [])
     return evaluation.split_of(predicted, labels)
 
 
@@ -126,6 +127,10 @@ def evaluation_of(
         "splits": figures,
         "seen_against_new": None,
         "comparison": None,
+        "warnings": [],
+        "unreadable": {},
+        "trained_on": {"overlap": dict.fromkeys(splits, NEW), "labels": None},
+        "temperature_fitted": True,
         "model": dataclasses.asdict(card),
         "training": {"epochs": 20},
         "commands": ["pipeline train --epochs 20", "pipeline evaluate"],
@@ -365,6 +370,11 @@ def everything() -> dict[str, Any]:
         ["its results do not hold the image"] * 7 + [""] * (len(scored) - 7),
     )
     content["comparison"] = compare(scored, other, seed=0)
+    content["unreadable"] = {"test": {"n": 4321, "of": 5432, "crops": []}}
+    content["trained_on"] = {
+        "overlap": {"test": NEW | {"locations": 6543}},
+        "labels": {"fox": {"train": {"crops": 7654, "locations": 8765}}},
+    }
     return inputs
 
 
@@ -474,8 +484,55 @@ def test_without_val_there_are_no_thresholds_and_no_calibration() -> None:
         row["checked"] = None
     text = words(render(**inputs))
     assert "What is left to a person" in text
-    assert "Thresholds" not in text
+    assert (
+        "There are no thresholds here: they are chosen on val, and the dataset has no val" in text
+    )
     assert "temperature" not in text
+
+
+def test_val_itself_has_no_thresholds_and_a_temperature_that_was_fitted_on_it() -> None:
+    inputs = evaluation_of(splits=("val",))
+    inputs["metrics"]["splits"]["val"]["operating_points"] = None
+    assert "this split is val itself" in words(render(**inputs))
+    assert "fitted on these very crops" in words(render(**inputs))
+    inputs["metrics"]["temperature_fitted"] = False
+    text = words(render(**inputs))
+    assert "fitted before on another val" in text
+    assert "fitted on these very crops" not in text
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (NEW, "No crop of this split was used in training, nor any other of its locations"),
+        (NEW | {"locations": 40}, "but 40 are at locations of crops that were"),
+        (NEW | {"train": 300}, "The model was trained on these very crops"),
+        (NEW | {"val": 300}, "The epoch to keep was chosen by figures of this split"),
+        (NEW | {"train": 85, "val": 2}, "85 crops of this split were used in training, and 2 to"),
+        (NEW | {"whole": False}, "Nobody knows whether crops of this split were used for the weig"),
+        (None, "Nobody knows which crops of this split were used in training."),
+    ],
+)
+def test_the_page_says_what_the_crops_of_a_split_were_to_the_run(
+    known: dict[str, Any] | None, said: str
+) -> None:
+    inputs = evaluation_of()
+    inputs["metrics"]["trained_on"]["overlap"]["test"] = known
+    text = words(render(**inputs))
+    assert said in text
+    assert ("No crop of this split was used" in text) == said.startswith(("No crop", "but"))
+
+
+def test_what_was_trained_on_unreadable_crops_and_warnings_are_on_the_page() -> None:
+    inputs = evaluation_of()
+    of_fox = {"train": {"crops": 61, "locations": 7}, "test": {"crops": 36, "locations": 3}}
+    inputs["metrics"]["trained_on"]["labels"] = {"fox": of_fox}
+    inputs["metrics"]["unreadable"] = {"test": {"n": 85, "of": 121, "crops": []}}
+    inputs["metrics"]["warnings"] = ["Crops of test may have been trained on."]
+    text = words(render(**inputs))
+    assert "label crops of train locations crops of test locations fox 61 7 36 3" in text
+    assert "locations 12 unreadable crops 85 of 121" in text
+    assert "Beware. Crops of test may have been trained on." in text
 
 
 @pytest.mark.parametrize(

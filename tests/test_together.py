@@ -73,7 +73,7 @@ def test_one_process_writes_what_any_run_has(run_of_two: Path) -> None:
     names = {path.name for path in (run_of_two / "runs/two").iterdir()}
     assert {name for name in names if not name.startswith("events")} == {
         "model.safetensors", "model.json", "last.pt", "augmentation.jpg", "history.csv",
-        "train.json",
+        "train.json", "trained_on.csv",
     }  # fmt: skip
     assert len([name for name in names if name.startswith("events")]) == 1
 

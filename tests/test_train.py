@@ -44,7 +44,7 @@ def test_a_run_has_the_files_of_the_contract(trained: Path) -> None:
     names = {path.name for path in (trained / RUN).iterdir()}
     assert {name for name in names if not name.startswith("events.out.tfevents")} == {
         "model.safetensors", "model.json", "last.pt", "history.csv", "train.json",
-        "augmentation.jpg",
+        "augmentation.jpg", "trained_on.csv",
     }  # fmt: skip
     assert any(name.startswith("events.out.tfevents") for name in names)
 
@@ -62,6 +62,13 @@ def test_model_json_says_everything_a_user_of_the_weights_needs(trained: Path) -
     assert card["options"]["batch_size"] == 8
     assert {"animl-pipeline", "torch", "python"} <= set(card["versions"])
     assert len(card["data_fingerprint"]) == 64
+
+
+def test_a_run_keeps_which_crops_it_was_trained_on(trained: Path) -> None:
+    kept = artifacts.read(artifacts.TRAINED_ON, trained / RUN / "trained_on.csv")
+    dataset = artifacts.read(artifacts.DATASET, trained / "dataset/dataset.csv")
+    used = dataset[dataset["split"] != "test"].reset_index(drop=True)
+    assert kept.equals(used[list(kept.columns)])
 
 
 def test_the_weights_know_the_card_too(trained: Path) -> None:

@@ -32,6 +32,7 @@ NORM_AFTER = {
 # Infrared pictures are grey, up to a tint and the noise of JPEG: the mean over the pixels of the
 # largest difference between two channels, 0 to 1.
 GREY_SPREAD_MAX = 0.03
+BLACK_MAX = 0.02  # 0 to 1; of padding, which may have been through JPEG
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Predicted:
     table: pd.DataFrame
     rows: pd.DataFrame  # of the dataset, one beside each of the table
     grey: NDArray[np.bool_]  # (n,)
-    unreadable: int
+    unreadable: list[str]  # crops
 
     def as_targets(self, targets: Mapping) -> "Predicted":
         """Return the same with probabilities of the labels that those of the network make up."""
@@ -71,9 +72,21 @@ class Watched(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the logits (b, labels) of normalised pictures (b, 3, side, side)."""
         shown = pictures * self.std.to(pictures.device) + self.mean.to(pictures.device)
-        self.spreads.append((shown.amax(dim=1) - shown.amin(dim=1)).mean(dim=(1, 2)).cpu())
+        self.spreads.append(colour_spread(shown).cpu())
         logits: Tensor = self.network(pictures)
         return logits
+
+
+def colour_spread(shown: Tensor) -> Tensor:
+    """Return the mean largest difference between two channels (b,) of pictures (b, 3, h, w), 0..1.
+
+    Rows and columns that are black from end to end are padding, and say nothing of the light.
+    """
+    most = shown.amax(dim=1)
+    lit = most > BLACK_MAX
+    own = lit.any(dim=2, keepdim=True) & lit.any(dim=1, keepdim=True)
+    spread = (most - shown.amin(dim=1)) * own
+    return spread.sum(dim=(1, 2)) / own.sum(dim=(1, 2)).clamp(min=1)
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -112,7 +125,8 @@ def predict(
         workers=min(8, os.cpu_count() or 1),
     )
     found = classifier.predict(fabric, fabric.setup(watched), batches, title)
-    for crop in rows["crop"][~found.readable]:
+    unreadable = list(rows["crop"][~found.readable])
+    for crop in unreadable:
         logger.warning("%s cannot be read: left out; run `pipeline crop` again", crop)
     rows = rows[found.readable].reset_index(drop=True)
     best = found.probabilities.argmax(axis=1)
@@ -125,5 +139,5 @@ def predict(
         pd.concat([table, pd.DataFrame(found.probabilities, columns=names)], axis=1),
         rows,
         spread <= GREY_SPREAD_MAX,
-        int((~found.readable).sum()),
+        unreadable,
     )

@@ -33,13 +33,6 @@ OVERALL = {
         "mean gap between how sure the model is and how often it is right; lower is better",
     ),
 }
-SPLIT_NOTES = {
-    "test": "No crop of this split was used in training. Split by location, which is the default, "
-    "it shows how the model does where it has never seen the background.",
-    "seen_test": "No crop of this split was used in training, but others of its locations were.",
-    "val": "The epoch to keep was chosen by figures of this split, so they flatter the model.",
-    "train": "The model was trained on these very crops, so these figures say little of others.",
-}
 CONFUSIONS_SHOWN = 10
 LOCATIONS_OPEN = 40  # more are folded away in the table, and not plotted
 DECIMALS_MAX = 3  # of what is nearly 1
@@ -62,6 +55,7 @@ def render(
     """
     sections = [
         section(name, figures, metrics["labels"], scored[name], pictures)
+        | {"note": note(metrics["trained_on"]["overlap"][name], figures["n"])}
         for name, figures in metrics["splits"].items()
     ]
     drawn = None
@@ -155,6 +149,33 @@ def setting(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def note(overlap: dict[str, Any] | None, n: int) -> str:
+    """Return what the `n` crops of a split were to the run (`trained_on.overlap`), for a reader."""
+    if overlap is None:
+        return "Nobody knows which crops of this split were used in training."
+    train, val, there = (overlap[name] for name in ("train", "val", "locations"))
+    if train == n:
+        return "The model was trained on these very crops, so these figures say little of others."
+    if val == n:
+        return "The epoch to keep was chosen by figures of this split, so they flatter the model."
+    if train or val:
+        return (
+            f"{train:,} crops of this split were used in training, and {val:,} to choose the epoch "
+            "to keep, so its figures flatter the model."
+        )
+    if not overlap["whole"]:
+        return "Nobody knows whether crops of this split were used for the weights it started from."
+    if there:
+        return (
+            f"No crop of this split was used in training, but {there:,} are at locations of crops "
+            "that were."
+        )
+    return (
+        "No crop of this split was used in training, nor any other of its locations: it shows how "
+        "the model does where it has never seen the background."
+    )
+
+
 def section(
     name: str,
     figures: dict[str, Any],
@@ -168,7 +189,6 @@ def section(
     calibration, review = figures["calibration"], figures["review"]
     return {
         "name": name,
-        "note": SPLIT_NOTES.get(name, ""),
         "figures": figures,
         "overall": overall_rows(figures),
         "labels": seen,

@@ -1,6 +1,7 @@
 """Score a trained classifier by average precision.
 
 Reads   runs/latest/model.safetensors, model.json   the classifier
+        runs/latest/trained_on.csv                  the crops it was trained on
         dataset/dataset.csv, crops/<crop>           as it was trained with
 Writes  runs/<name>/evaluation/predictions_<split>.csv   a probability per crop and label
         runs/<name>/evaluation/label_errors_<split>.csv  labels to look at again
@@ -18,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, files
+from animl_pipeline import artifacts, files, trained_on
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.splitting.audit import PARTS, SEEN_TEST
 from animl_pipeline.stages import Counts, command_line, option, record_of
@@ -65,6 +66,10 @@ class Options:
         None, help='JSON {"label of the dataset": ["label of the run", ...]}, where they differ.'
     )
     md_files: bool = option(False, help="Also write the files of MegaDetector's evaluator.")
+    tolerate: float = option(
+        0.01, min=0.0, max=1.0,
+        help="Fraction of crops that may be unreadable before the exit code is 3.",
+    )  # fmt: skip
     grad_cam: bool = option(False, help="Show in the report where the network looked.")
 
     @cached_property
@@ -91,10 +96,9 @@ class Options:
             raise InputInvalid(message) from error
 
     @property
-    def is_of_its_dataset(self) -> bool:
-        """Whether the dataset is the one in the place the run was trained on."""
-        trained = dataclasses.replace(self, dataset_dir=None).as_trained("dataset_dir")
-        return self.as_trained("dataset_dir").resolve() == trained.resolve()
+    def dataset_file(self) -> Path:
+        """Return the table of the dataset."""
+        return self.as_trained("dataset_dir") / artifacts.DATASET.name
 
     @property
     def compared_run(self) -> Path | None:
@@ -112,7 +116,7 @@ class Options:
             raise InputMissing(f"{self.run_dir} is not there. `pipeline train` writes it.")
         # Not model.json: it gets the temperature, so its bytes are not those of before.
         run = [self.run_folder / "model.safetensors"]
-        run.append(self.as_trained("dataset_dir") / artifacts.DATASET.name)
+        run.append(self.dataset_file)
         if self.compare:
             other = self.compared_run
             names = ("model.json", "model.safetensors")
@@ -123,15 +127,17 @@ class Options:
 def run(options: Options) -> Counts:
     """Predict every crop of the splits, then score, compare and report."""
     from animl_pipeline import calibration, classifier, devices, evaluation, metrics
+    from animl_pipeline.evaluation import splits as predicting
 
     network, card = classifier.load(options.run_folder)
     fabric = devices.make_fabric("auto", _precision(card))
-    splits = _predicted(fabric, network, card, options)
+    dataset = artifacts.read(artifacts.DATASET, options.dataset_file)
+    splits, unreadable = _predicted(fabric, network, card, dataset, options)
     asked = [name for name in splits if name != "val" or name in _splits(options.splits)]
     val = splits.get("val")
-    temperature = card.temperature
-    if val and options.is_of_its_dataset:
-        temperature = calibration.fit_temperature(val.scored)
+    used = trained_on.read(options.run_folder, dataset, options.dataset_file)
+    fitted = val is not None and used.is_of(dataset)
+    temperature = calibration.fit_temperature(val.scored) if val and fitted else card.temperature
     wanted = {"precision": options.precision_target, "recall": options.recall_target}
     figures = {
         name: evaluation.figures(
@@ -139,23 +145,32 @@ def run(options: Options) -> Counts:
         )
         for name in asked
     }
+    rows = {name: split.rows for name, split in splits.items()}
+    overlap, warnings = used.known(rows)
+    compared, more = _compared(fabric, asked[0], splits[asked[0]], dataset, options)
     train, this = command_line("train", card.options), command_line("evaluate", record_of(options))
-    content = {
+    content: dict[str, Any] = {
         "format_version": metrics.FORMAT_VERSION,
         "labels": splits[asked[0]].scored.labels,
         "splits": figures,
         "seen_against_new": evaluation.seen_against_new(splits),
-        "comparison": _compared(fabric, splits[asked[0]], options),
+        "comparison": compared,
+        "warnings": predicting.warnings(unreadable) + warnings + more,
+        "unreadable": unreadable,
+        "trained_on": {"overlap": overlap, "labels": used.label_counts(rows)},
+        "temperature_fitted": fitted,
         "model": dataclasses.asdict(card) | {"temperature": temperature},
         "training": _training(options),
         "commands": [train, this],
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
     }
+    for warning in content["warnings"]:
+        logger.warning(warning)
     if not options.target_mapping:
         _keep_temperature(card, temperature, options)
     _write({name: splits[name] for name in asked}, val, content, network, card, options)
-    return _counted(content, sum(splits[name].predicted.unreadable for name in asked), options)
+    return _counted(content, sum(map(len, rows.values())), options)
 
 
 def _precision(card: "Card") -> str:
@@ -173,57 +188,37 @@ def _splits(text: str) -> list[str]:
 
 
 def _predicted(
-    fabric: "Fabric", network: "nn.Module", card: "Card", options: Options
-) -> "dict[str, Split]":
+    fabric: "Fabric", network: "nn.Module", card: "Card", dataset: "pd.DataFrame", options: Options
+) -> "tuple[dict[str, Split], dict[str, dict[str, Any]]]":
     """Return the splits asked for; with test what is beside it; and val, for the thresholds."""
-    from animl_pipeline import evaluation
-    from animl_pipeline.evaluation import mapping, prediction
+    from animl_pipeline.evaluation import mapping, splits
 
     asked = _splits(options.splits)
-    where = options.as_trained("dataset_dir") / artifacts.DATASET.name
-    dataset, crops_dir = artifacts.read(artifacts.DATASET, where), options.as_trained("crops_dir")
-    targets = options.target_mapping and mapping.read(options.target_mapping, members=card.labels)
-    labels = list(targets or card.labels)
-    wanted = [*asked, SEEN_TEST] if "test" in asked else asked
-    splits = {}
-    for split in sorted({*wanted, "val"}, key=ORDER.index):
-        rows = dataset[dataset["split"] == split]
-        if rows.empty and split not in asked:
-            continue
-        _check(rows, split, labels, where.parent)
-        predicted = prediction.predict(fabric, network, card, rows, crops_dir, split)
-        if predicted.table.empty and split not in asked:
-            continue
-        if predicted.table.empty:
-            raise InputInvalid(
-                f"No crop of {split} in {crops_dir} can be read: run `pipeline crop`."
-            )
-        if targets:
-            predicted = predicted.as_targets(targets)
-        splits[split] = evaluation.split_of(predicted, labels)
-    return splits
+    wanted = {*asked, "val", *([SEEN_TEST] if "test" in asked else [])}
+    given = options.target_mapping
+    targets = mapping.read(given, members=card.labels) if given else None
+    return splits.predicted(
+        fabric, network, card, dataset, options.as_trained("crops_dir"),
+        wanted=sorted(wanted, key=ORDER.index), asked=asked, targets=targets,
+    )  # fmt: skip
 
 
-def _check(rows: "pd.DataFrame", split: str, labels: list[str], where: Path) -> None:
-    if rows.empty:
-        raise InputInvalid(f"No crop of {where} is in {split}: there is nothing to evaluate.")
-    unknown = sorted(set(rows["label"]) - set(labels))
-    if unknown:
-        raise InputInvalid(
-            f"{where} has the label {unknown[0]!r}, which this classifier does not know "
-            f"({', '.join(labels)}). Give the dataset it was trained on with --dataset-dir, or say "
-            "with --target-mapping which of its labels make up those of the dataset."
-        )
-
-
-def _compared(fabric: "Fabric", split: "Split", options: Options) -> dict[str, Any] | None:
+def _compared(
+    fabric: "Fabric", name: str, split: "Split", dataset: "pd.DataFrame", options: Options
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the comparison on a split, and what to beware of in it."""
     from animl_pipeline.evaluation import comparison, peers
 
     if options.compare is None:
-        return None
+        return None, []
     where, crops_dir = options.compared_run or options.compare, options.as_trained("crops_dir")
     other = peers.of(where, split, fabric, crops_dir, given=options.compare_mapping)
-    return comparison.compare(split.scored, other, seed=SEED)
+    found = comparison.compare(split.scored, other, seed=SEED)
+    if not options.compared_run:
+        return found, []
+    used = trained_on.read(options.compared_run, dataset, options.dataset_file)
+    overlap, warnings = used.known({name: split.rows})
+    return found | {"overlap": overlap}, warnings
 
 
 def _training(options: Options) -> dict[str, Any] | None:
@@ -279,9 +274,9 @@ def _write(
     files.write_text(folder / "report.html", page)
 
 
-def _counted(content: dict[str, Any], unreadable: int, options: Options) -> Counts:
-    figures, compared, lines = content["splits"], content["comparison"], []
-    for split, found in figures.items():
+def _counted(content: dict[str, Any], readable: int, options: Options) -> Counts:
+    compared, lines = content["comparison"], []
+    for split, found in content["splits"].items():
         interval = found["intervals"].get("macro_average_precision")
         words = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
         lines.append(
@@ -294,7 +289,12 @@ def _counted(content: dict[str, Any], unreadable: int, options: Options) -> Coun
             shown = "   -" if ap is None else f"{ap:.3f}"
             lines.append(f"  {label:<24} {shown}  n {of_label['n']:,}")
     lines += [f"beside {compared['other']}: {compared['in_words']}"] if compared else []
+    crops = sum(found["n"] for found in content["splits"].values())
+    unreadable = sum(lost["n"] for lost in content["unreadable"].values())
     return Counts(
-        items={"crops": sum(found["n"] for found in figures.values()), "unreadable": unreadable},
+        items={"crops": crops, "unreadable": unreadable},
         summary="\n  ".join([*lines, f"-> {options.folder / 'report.html'}"]),
+        failed=unreadable,
+        total=readable + unreadable,
+        tolerate=options.tolerate,
     )

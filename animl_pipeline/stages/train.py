@@ -6,6 +6,7 @@ Reads   dataset/dataset.csv             crops with label and split; test is neve
 Writes  runs/<name>/model.safetensors   the weights of the best epoch
         runs/<name>/model.json          all that a user of the weights needs to know
         runs/<name>/last.pt             the full state after the last epoch, to go on from
+        runs/<name>/trained_on.csv      the crops of train and val
         runs/<name>/history.csv         one row per epoch; TensorBoard events beside it
         runs/<name>/augmentation.jpg    a crop of each label as training sees it
         crops/.cache/                   decoded crops, or what a frozen network says of them
@@ -19,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animl_pipeline import artifacts, files, processes, stopping
+from animl_pipeline import artifacts, files, processes, stopping, trained_on
 from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
 from animl_pipeline.recipe import Augmentation, Freeze, Optimizer, Schedule, SelectBy
 from animl_pipeline.stages import Counts, option, record_of
@@ -200,6 +201,8 @@ def run(options: Options) -> Counts:
     learner = _learner(fabric, network, dataset, card, options)
     state = load_state(last, learner, identity=options.identity) if resumes else Progress()
     fabric.barrier()
+    if fabric.is_global_zero:
+        trained_on.write(options.folder, dataset, options.weights_file)
     if not resumes and fabric.is_global_zero:
         last.unlink(missing_ok=True)
         if not options.cache_embeddings:

@@ -180,7 +180,7 @@ def whole_split(scored: Scored) -> evaluation.Split:
         label=[scored.labels[i] for i in scored.truth],
     )  # fmt: skip
     grey = np.arange(len(scored)) % 3 == 0
-    return evaluation.Split(scored, prediction.Predicted(rows, rows, grey, 0))
+    return evaluation.Split(scored, prediction.Predicted(rows, rows, grey, []))
 
 
 def around(figures: dict[str, object], labels: list[str]) -> dict[str, object]:
@@ -188,6 +188,8 @@ def around(figures: dict[str, object], labels: list[str]) -> dict[str, object]:
     card = classifier.Card("efficientnet-b3", labels, 300, {}, {}, {}, "", 0)
     return {
         "labels": labels, "splits": {"test": figures}, "seen_against_new": None, "comparison": None,
+        "warnings": [], "unreadable": {}, "trained_on": {"overlap": {"test": None}, "labels": None},
+        "temperature_fitted": True,
         "model": card.__dict__, "training": None, "commands": [], "versions": {},
     }  # fmt: skip
 
