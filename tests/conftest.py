@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ from animl_pipeline import cli, storage
 # Before torch is loaded, and for every subprocess: with several threads a tiny network is slower,
 # and many times so where the cores are shared with other work.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell without job control starts what it puts in the background deaf to Ctrl-C, and so would be
+# every command that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time, so that a test that was green stays so; another look is
 # HYPOTHESIS_PROFILE=default, which draws new ones.
