@@ -249,6 +249,8 @@ def test_where_no_crop_of_val_can_be_read_the_last_epoch_is_kept(
     assert json.loads((RUN / "model.json").read_bytes())["epoch"] == 1
 
 
+# The death of a second reader may reach PyTorch while it takes its own loader apart.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_reader_that_is_killed_is_a_message(here: Path, pipeline: Pipeline) -> None:
     make_dataset(here, train=99, val=1)
     done = Event()
