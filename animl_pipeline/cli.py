@@ -16,8 +16,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from animl_pipeline import processes, project, stages
 from animl_pipeline.errors import PipelineError, Stopped
+from animl_pipeline.running import perform as stages
+from animl_pipeline.running import processes, project
 
 SPINS = "10000"
 EXIT_TOO_MANY_FAILED = 3

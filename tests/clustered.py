@@ -7,8 +7,8 @@ truth, which here is known: the figure over very many locations.
 import numpy as np
 from scipy import special
 
-from animl_pipeline import metrics
-from animl_pipeline.scored import Ints, Scored
+from animl_pipeline.evaluation import metrics
+from animl_pipeline.evaluation.scored import Ints, Scored
 
 LABELS = ["fox", "bird", "skunk", "rodent", "lizard"]
 SHARES = np.array([0.35, 0.25, 0.2, 0.12, 0.08])

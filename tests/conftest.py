@@ -18,7 +18,8 @@ from shop import Done, Shop
 from small_export import image, put, write_export
 from world import BUCKET, World, make_world
 
-from animl_pipeline import cli, storage
+from animl_pipeline import cli
+from animl_pipeline.sources import source
 
 # Before torch is loaded, and for every subprocess: with several threads a tiny network is slower,
 # and many times so where the cores are shared with other work.
@@ -96,9 +97,9 @@ def pipeline(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off between attempts takes no time."""
-    monkeypatch.setattr(storage, "BACKOFF_S", (0.001, 0.005))
-    monkeypatch.setattr(storage, "RETRY_AFTER_S_MAX", 0.005)
-    monkeypatch.setattr(storage, "START_S", 0.05)
+    monkeypatch.setattr(source, "BACKOFF_S", (0.001, 0.005))
+    monkeypatch.setattr(source, "RETRY_AFTER_S_MAX", 0.005)
+    monkeypatch.setattr(source, "START_S", 0.05)
 
 
 @pytest.fixture(scope="session")
@@ -106,13 +107,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with crops, dataset and a run of two epochs; not to be changed."""
     from small_dataset import TINY, make_dataset
 
-    from animl_pipeline import stages
+    from animl_pipeline.running import perform
     from animl_pipeline.stages import train
 
     folder = tmp_path_factory.mktemp("trained")
     make_dataset(folder)
     with contextlib.chdir(folder):
-        stages.perform("train", train.Options(epochs=2, run_name="first", **TINY))
+        perform.perform("train", train.Options(epochs=2, run_name="first", **TINY))
     return folder
 
 

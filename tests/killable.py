@@ -158,10 +158,12 @@ def load_yolos() -> None:
 def main() -> None:
     import torch.utils.tensorboard  # noqa: F401 - loaded once, before any fork
 
-    from animl_pipeline import learning, metrics, report  # noqa: F401
-    from animl_pipeline.splitting import partition  # noqa: F401
+    from animl_pipeline.evaluation import metrics  # noqa: F401
+    from animl_pipeline.report import page  # noqa: F401
+    from animl_pipeline.sources import bucket  # noqa: F401
+    from animl_pipeline.splitting.partition import solve  # noqa: F401
     from animl_pipeline.stages import crop, download, evaluate, split, train  # noqa: F401
-    from animl_pipeline.storage import s3  # noqa: F401
+    from animl_pipeline.training import loop  # noqa: F401
 
     if "detect" in sys.argv:
         load_yolos()

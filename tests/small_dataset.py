@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from animl_pipeline import artifacts
+from animl_pipeline.artifacts import tables
 
 COLOURS = {"bird": (200, 60, 40), "fox": (40, 180, 70), "lizard": (50, 70, 210)}
 TINY = {
@@ -41,9 +41,9 @@ def make_dataset(
                     "x": 0.1, "y": 0.1, "width": 0.5, "height": 0.5,
                     "label": label, "split": part,
                 })  # fmt: skip
-    table = pd.DataFrame(rows, columns=list(artifacts.DATASET.columns)).sort_values("crop")
+    table = pd.DataFrame(rows, columns=list(tables.DATASET.columns)).sort_values("crop")
     (folder / "dataset").mkdir(exist_ok=True)
-    artifacts.write(artifacts.DATASET, folder / "dataset/dataset.csv", table)
+    tables.write(tables.DATASET, folder / "dataset/dataset.csv", table)
     index = {str(number): label for number, label in enumerate(labels)}
     (folder / "dataset/label_index.json").write_text(json.dumps(index), encoding="utf-8")
 

@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animl_pipeline import classifier, devices, learning, networks, processes
-from animl_pipeline.learning import augmentation, together
-from animl_pipeline.learning.averaging import Average
-from animl_pipeline.learning.data import Crops, loader
-from animl_pipeline.learning.optimisation import make_optimizer
-from animl_pipeline.learning.sampling import Drawn, Draws, crop_weights
-from animl_pipeline.learning.state import Learner, Progress
-from animl_pipeline.recipe import Augmentation, Optimizer, SelectBy
-from animl_pipeline.stopping import Stop
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier import networks
+from animl_pipeline.classifier.crops import Crops, loader
+from animl_pipeline.running import devices, processes
+from animl_pipeline.running.stopping import Stop
+from animl_pipeline.training import augmentation, distributed, loop
+from animl_pipeline.training.averaging import Average
+from animl_pipeline.training.optimisation import make_optimizer
+from animl_pipeline.training.recipe import Augmentation, Optimizer, SelectBy
+from animl_pipeline.training.sampling import Drawn, Draws, crop_weights
+from animl_pipeline.training.state import Learner, Progress
 
 SIDE = 64
 LABELS = ["bird", "fox"]
@@ -63,7 +65,7 @@ def make_learner(
         network._dropout.p, network._global_params = (
             0.0, network._global_params._replace(drop_connect_rate=0.0),
         )  # fmt: skip
-    network = together.share_batch_norm(network, fabric.device)
+    network = distributed.share_batch_norm(network, fabric.device)
     optimizer = make_optimizer(Optimizer.RMSPROP, network, lr=lr, weight_decay=1e-6)
     network, optimizer = fabric.setup(network, optimizer)
     train = crops_of(folder, numbers, augmented=True, replace=True)
@@ -71,7 +73,7 @@ def make_learner(
         len(train), crop_weights(np.array(train.truth)), batch_size=batch_size, seed=1,
         rank=processes.rank(), ranks=processes.count(),
     )  # fmt: skip
-    own = together.share(len(VAL))
+    own = distributed.share(len(VAL))
     average = Average(network.module, steps=draws.steps)
     return Learner(
         fabric, network, average, optimizer,
@@ -101,7 +103,7 @@ def fit(
     save: Callable[[Progress], None] = nothing,
     save_every_s: float = 999,
 ) -> Progress:
-    learning.fit(
+    loop.fit(
         learner, state, epochs=epochs, patience=patience, select_by=select_by,
         stop=stop or Stop(), save_every_s=save_every_s, save=save, on_epoch=on_epoch,
     )  # fmt: skip
@@ -110,11 +112,11 @@ def fit(
 
 def gathered(n: int = 7) -> dict[str, list[Any]]:
     """What all processes predicted of n crops, of which two cannot be read."""
-    share = np.array(together.share(n))
+    share = np.array(distributed.share(n))
     readable = ~np.isin(share, [1, 4])
     soft = np.stack([share, 9 - share], axis=1)[readable] / 9
     own = classifier.Predictions(soft, share[readable] % 2, readable)
-    return {name: value.tolist() for name, value in vars(together.gathered(own, n)).items()}
+    return {name: value.tolist() for name, value in vars(distributed.gathered(own, n)).items()}
 
 
 def main(folder: Path) -> None:

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from animl_pipeline import classifier
-from animl_pipeline.learning import preview
-from animl_pipeline.learning.augmentation import STRENGTHS, Window, augmented, window
-from animl_pipeline.learning.data import Crops
-from animl_pipeline.recipe import Augmentation
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier.crops import Crops
+from animl_pipeline.training import preview
+from animl_pipeline.training.augmentation import STRENGTHS, Window, augmented, window
+from animl_pipeline.training.recipe import Augmentation
 
 SIDE = 64
 CARD = classifier.Card("efficientnet-b0", ["bird", "fox"], SIDE, {}, {}, {}, "", 0)

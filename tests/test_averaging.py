@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from animl_pipeline.learning.averaging import Average
+from animl_pipeline.training.averaging import Average
 
 
 class Number(nn.Module):

@@ -3,9 +3,8 @@ import pytest
 from clustered import made, truth_of_macro
 from scipy import special
 
-from animl_pipeline import metrics
-from animl_pipeline.evaluation import breakdown
-from animl_pipeline.scored import Scored
+from animl_pipeline.evaluation import breakdown, metrics
+from animl_pipeline.evaluation.scored import Scored
 
 
 def test_every_location_has_a_row_and_they_hold_every_crop() -> None:

@@ -13,15 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from animl_pipeline import classifier
-from animl_pipeline.learning import cache
-from animl_pipeline.learning.cache import Records, key_of, opened
-from animl_pipeline.learning.data import Crops, loader, share_cache
+from animl_pipeline.classifier import cache, card
+from animl_pipeline.classifier.cache import Records, key_of, opened
+from animl_pipeline.classifier.crops import Crops, loader, share_cache
 
 SHAPE = (3, 4, 4)
 SIZE = 4 + 48  # a checksum and so many bytes
 SIDE = 32
-CARD = classifier.Card("efficientnet-b0", ["fox"], SIDE, {}, {}, {}, "", 0)
+CARD = card.Card("efficientnet-b0", ["fox"], SIDE, {}, {}, {}, "", 0)
 
 
 def record(seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
@@ -166,7 +165,7 @@ def crops_dir(tmp_path: Path) -> Path:
 
 
 def parts(folder: Path, *, gigabytes: float = 1.0) -> tuple[Crops, Crops]:
-    transform = classifier.transform(CARD)
+    transform = card.transform(CARD)
     names = [f"{number}.png" for number in range(6)]
     train = Crops(folder, names[:4], [0] * 4, transform, replace=True)
     val = Crops(folder, names[4:], [0] * 2, transform)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import special
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from animl_pipeline import calibration, intervals, metrics
-from animl_pipeline.scored import Floats, Ints, Scored
+from animl_pipeline.evaluation import calibration, intervals, metrics
+from animl_pipeline.evaluation.scored import Floats, Ints, Scored
 
 
 def made(seed: int, *, n: int = 300, labels: int = 4, sure: float = 1.0) -> tuple[Floats, Ints]:

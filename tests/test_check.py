@@ -10,7 +10,7 @@ import pytest
 from shop import Done
 from test_coco import ANIML, SHARED, annotation, export, image, shared
 
-from animl_pipeline import export_check
+from animl_pipeline.catalogue import checking
 from animl_pipeline.formats import coco
 
 Pipeline = Callable[..., Done]
@@ -23,7 +23,7 @@ def check(tmp_path: Path) -> Callable[..., dict[str, int]]:
 
     def check(*images: Any, annotations: Any = (), **more: Any) -> dict[str, int]:
         (tmp_path / "export.json").write_text(json.dumps(export(images, annotations, **more)))
-        found = export_check.report(coco.read(tmp_path / "export.json"), NOW)
+        found = checking.report(coco.read(tmp_path / "export.json"), NOW)
         return {one["what"]: one["count"] for one in found["findings"]}
 
     return check
@@ -33,7 +33,7 @@ Check = Callable[..., dict[str, int]]
 
 
 def findings(path: Path) -> dict[str, int]:
-    found = export_check.report(coco.read(shared(path)), NOW)
+    found = checking.report(coco.read(shared(path)), NOW)
     return {one["what"]: one["count"] for one in found["findings"]}
 
 
@@ -131,7 +131,7 @@ def test_ids_that_are_there_twice_are_found(check: Check) -> None:
 def test_a_broken_row_is_named_with_its_place_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
     path.write_text(json.dumps(export([image(), 5, {"id": "b"}], [annotation(), None])))
-    found = export_check.report(coco.read(path), NOW)["findings"]
+    found = checking.report(coco.read(path), NOW)["findings"]
     assert {one["examples"][0].split()[0] for one in found} == {
         "images[1]", "images[2]", "annotations[1]",
     }  # fmt: skip
@@ -168,7 +168,7 @@ def test_categories_are_counted_with_their_locations(tmp_path: Path) -> None:
         annotation("4", image_id="c", bbox=None), annotation("5", category_id=0),
     ]  # fmt: skip
     path.write_text(json.dumps(export(images, rows)))
-    found = export_check.report(coco.read(path), NOW)["categories"]
+    found = checking.report(coco.read(path), NOW)["categories"]
     names = ("category", "annotations", "boxes", "validated", "images", "locations")
     assert [tuple(row[name] for name in names) for row in found] == [
         ("fox", 4, 3, 3, 3, 2),

@@ -20,9 +20,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from animl_pipeline import classifier, devices, networks, weights
-from animl_pipeline.classifier import Card
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier import networks, weights
+from animl_pipeline.classifier.card import Card
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
+from animl_pipeline.running import devices
 
 LABELS = ["skunk", "bird", "狐狸"]  # not sorted: the order is the card's
 SIDE = 64

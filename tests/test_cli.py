@@ -15,7 +15,8 @@ from PIL import Image
 from shop import Done
 from small_dataset import make_dataset
 
-from animl_pipeline import artifacts, stages
+from animl_pipeline.artifacts import tables
+from animl_pipeline.running import perform
 
 Pipeline = Callable[..., Done]
 
@@ -81,10 +82,8 @@ def options_of(text: str) -> dict[str, str]:
 def crops(here: Path) -> Path:
     """A current folder with crops."""
     make_dataset(here)
-    table = artifacts.read(artifacts.DATASET, here / "dataset" / "dataset.csv")
-    artifacts.write(
-        artifacts.CROPS, here / "crops" / "crops.csv", table[list(artifacts.CROPS.columns)]
-    )
+    table = tables.read(tables.DATASET, here / "dataset" / "dataset.csv")
+    tables.write(tables.CROPS, here / "crops" / "crops.csv", table[list(tables.CROPS.columns)])
     return here
 
 
@@ -112,7 +111,7 @@ def test_every_stage_of_the_design_is_a_command_in_their_order(pipeline: Pipelin
     done = pipeline("--help")
     assert done.code == 0
     listed = re.findall(r"^  (\w+)  ", done.out[done.out.index("Commands:") :], re.MULTILINE)
-    assert listed == [*stages.STAGES, "run"]
+    assert listed == [*perform.STAGES, "run"]
     assert set(OPTIONS) <= set(listed)
 
 

@@ -3,9 +3,9 @@ import pytest
 from clustered import made, pair
 from scipy import special
 
-from animl_pipeline.evaluation import comparison
-from animl_pipeline.evaluation.comparison import Other
-from animl_pipeline.scored import Floats, Scored
+from animl_pipeline.evaluation.against import comparison
+from animl_pipeline.evaluation.against.comparison import Other
+from animl_pipeline.evaluation.scored import Floats, Scored
 
 PAIRS = 100
 

@@ -12,8 +12,8 @@ from shop import Done
 from test_coco import ANIML, SHARED, annotation, export, image, shared
 from test_megadetector import errors_of_megadetector
 
-from animl_pipeline import conversion
-from animl_pipeline.formats import coco, coco_out, megadetector
+from animl_pipeline.catalogue import conversion
+from animl_pipeline.formats import coco, coco_write, megadetector
 from animl_pipeline.formats.coco import Annotation, Export, Image
 from animl_pipeline.formats.megadetector import Detection, Facts, Results
 
@@ -32,7 +32,7 @@ def there_and_back(export: Export, folder: Path) -> tuple[Export, list[coco.Prob
     megadetector.write(folder / "results.json", images, detector="people")
     assert errors_of_megadetector(folder / "results.json") == []
     results = megadetector.read(folder / "results.json")
-    coco_out.write(folder / "back.json", conversion.export_of(results, export.dataset))
+    coco_write.write(folder / "back.json", conversion.export_of(results, export.dataset))
     return coco.read(folder / "back.json"), left_out
 
 
@@ -164,7 +164,7 @@ def test_any_results_come_back_but_for_more_than_one_classification(
     folder = tmp_path_factory.getbasetemp()
     failures = {name: "x" for name in found if int(name[2]) in failed}
     found = {name: [] if name in failures else boxes for name, boxes in found.items()}
-    coco_out.write(folder / "c.json", conversion.export_of(Results(found, failures), "d"))
+    coco_write.write(folder / "c.json", conversion.export_of(Results(found, failures), "d"))
     images, left_out = conversion.results_of(coco.read(folder / "c.json"))
     # A name of another category than MegaDetector's takes the category's place.
     named = {

@@ -14,7 +14,7 @@ from shop import Done
 from small_export import put, write_export
 from world import World
 
-from animl_pipeline import stages
+from animl_pipeline.running import perform
 from animl_pipeline.stages import download
 
 Pipeline = Callable[..., Done]
@@ -28,7 +28,7 @@ def downloaded(world: World, endpoint: str, tmp_path_factory: pytest.TempPathFac
     options = download.Options(
         coco_file=world.coco_file, output_dir=folder, endpoint_url=endpoint, tolerate=1.0
     )
-    stages.perform("download", options)
+    perform.perform("download", options)
     return folder
 
 
@@ -552,7 +552,7 @@ def test_a_dataset_named_as_a_file_of_ours_is_a_message(
     ids=repr,
 )  # fmt: skip
 def test_a_location_is_kept_to_the_letter(here: Path, pipeline: Pipeline, text: str) -> None:
-    from animl_pipeline import artifacts
+    from animl_pipeline.artifacts import tables as artifacts
 
     place([fox("aa"), fox("bb", "2")], location=text)
     assert pipeline("crop").code == 0
@@ -563,7 +563,7 @@ def test_a_location_is_kept_to_the_letter(here: Path, pipeline: Pipeline, text: 
 def test_a_bare_carriage_return_in_a_location_does_not_break_the_table(
     here: Path, pipeline: Pipeline
 ) -> None:
-    from animl_pipeline import artifacts
+    from animl_pipeline.artifacts import tables as artifacts
 
     place([fox("aa"), fox("bb", "2")], location="a\rb")
     assert pipeline("crop").code == 0

@@ -13,8 +13,10 @@ from PIL import Image
 from shop import Done
 from small_export import write_export
 
-from animl_pipeline import boxes, cutting, images
+from animl_pipeline import boxes
 from animl_pipeline.boxes import Box
+from animl_pipeline.crops import cutting
+from animl_pipeline.images import opening
 
 Pipeline = Callable[..., Done]
 ORIENTATION = 0x0112
@@ -43,9 +45,9 @@ def seen_box(box: Box, orientation: int) -> Box:
 
 
 def square(path: Path, box: Box, margin: float = 0.0) -> np.ndarray:
-    with images.opened(path) as picture:
+    with opening.opened(path) as picture:
         where = boxes.crop_rectangle(box, *picture.size_px, square=True, margin=margin)
-        return np.asarray(images.cut(picture, [where])[0])
+        return np.asarray(opening.cut(picture, [where])[0])
 
 
 BOXES = st.tuples(*[st.floats(0, 0.7)] * 2, *[st.floats(0.01, 0.3)] * 2)

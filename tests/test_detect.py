@@ -18,7 +18,8 @@ from PIL import Image
 from shop import Done
 from test_megadetector import errors_of_megadetector
 
-from animl_pipeline import artifacts, detector
+from animl_pipeline.artifacts import tables
+from animl_pipeline.detection import megadetector
 from animl_pipeline.errors import InputMissing, WeightsMissing
 
 TESTS = Path(__file__).parent
@@ -281,7 +282,7 @@ def test_crop_reads_what_was_detected_but_not_while_it_is_unfinished(
     (work / ".detect.unfinished").unlink()
     ended = yolos.runner.run(work, words)
     assert ended.code == 0, ended.said
-    crops = artifacts.read(artifacts.CROPS, work / "crops" / "crops.csv")
+    crops = tables.read(tables.CROPS, work / "crops" / "crops.csv")
     assert set(crops["category"]) == {"fox"}
     assert set(crops["image"]) <= set(names)
     assert crops["confidence"].min() >= 0.2
@@ -320,7 +321,7 @@ def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(
         InputMissing, match=r"--model gone\.pt is neither a file nor .*mdv5a.*redwood"
     ):
-        detector.weights_file("gone.pt")
+        megadetector.weights_file("gone.pt")
 
 
 @pytest.mark.parametrize("name", ["redwood", "sorrel"])
@@ -342,7 +343,7 @@ def test_a_model_that_cannot_be_fetched_is_named_with_where_it_is(
     "name", ["MDV5A", "mdv5b", "redwood", "spruce", "larch", "sorrel", "cedar"]
 )
 def test_every_name_the_help_gives_is_one_that_megadetector_has(name: str) -> None:
-    assert detector.known_name(name)
+    assert megadetector.known_name(name)
 
 
 def test_without_the_extra_the_message_says_how_to_install_it(
@@ -350,7 +351,7 @@ def test_without_the_extra_the_message_says_how_to_install_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "megadetector.detection", None)
     with pytest.raises(WeightsMissing, match=r"pip install 'animl-pipeline\[detect\]'"):
-        detector.weights_file("MDV5A")
+        megadetector.weights_file("MDV5A")
 
 
 @pytest.mark.parametrize("words", [["--device", "quantum"], ["--threshold", "2"]])

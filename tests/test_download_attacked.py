@@ -14,10 +14,11 @@ from shop import Pipeline, Shop, ledger
 from small_export import image, put, write_export
 from test_sources import DATA, Site, fetch, site, state_of
 
-from animl_pipeline import files, storage
 from animl_pipeline.errors import InputInvalid, ObjectUnavailable, OptionError
-from animl_pipeline.storage.s3 import Bucket
-from animl_pipeline.storage.web import Web
+from animl_pipeline.files import whole
+from animl_pipeline.sources import source as storage
+from animl_pipeline.sources.bucket import Bucket
+from animl_pipeline.sources.web import Web
 
 
 def test_a_picture_of_another_export_under_the_same_name_is_not_taken_for_it(shop: Shop) -> None:
@@ -99,7 +100,7 @@ def test_one_target_that_cannot_be_written_is_one_row(shop: Shop) -> None:
 def test_two_commands_in_one_folder_do_not_meet(shop: Shop) -> None:
     Path("images").mkdir()
     journal = Path("images/.download.unfinished")
-    with files.locked(journal, "taken"):
+    with whole.locked(journal, "taken"):
         done = shop.download()
     assert done.code == 1
     assert "Another `pipeline download` is at work" in done.err
@@ -117,10 +118,10 @@ def test_a_lock_is_free_again_when_its_holder_is_gone(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(InputInvalid, match="taken"), files.locked(path, "taken"):
+        with pytest.raises(InputInvalid, match="taken"), whole.locked(path, "taken"):
             pass
         process.kill()
-    with files.locked(path, "taken"):
+    with whole.locked(path, "taken"):
         pass
 
 

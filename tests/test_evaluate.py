@@ -14,8 +14,10 @@ from shop import Done
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline import artifacts, classifier, stages
+from animl_pipeline.artifacts import tables
+from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
+from animl_pipeline.running import perform
 from animl_pipeline.stages import evaluate, train
 
 Pipeline = Callable[..., Done]
@@ -37,7 +39,7 @@ def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluated")
     shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True)
     with contextlib.chdir(folder):
-        stages.perform("evaluate", evaluate.Options(splits="train,val,test"))
+        perform.perform("evaluate", evaluate.Options(splits="train,val,test"))
     return folder / OUT
 
 
@@ -78,7 +80,7 @@ def test_the_predicted_label_is_the_most_probable_and_probabilities_sum_to_1(
 
 
 def test_each_crop_of_a_split_is_predicted_once(evaluated: Path, trained: Path) -> None:
-    dataset = artifacts.read(artifacts.DATASET, trained / "dataset/dataset.csv")
+    dataset = tables.read(tables.DATASET, trained / "dataset/dataset.csv")
     for split in ("train", "val", "test"):
         expected = dataset[dataset["split"] == split]["crop"].tolist()
         assert predictions(evaluated, split)["crop"].tolist() == expected
@@ -132,14 +134,14 @@ def test_the_places_sum_up_to_the_split(evaluated: Path) -> None:
 
 
 def test_only_test_is_scored_unless_more_is_asked_for(in_trained: Path) -> None:
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     assert set(metrics(OUT)["splits"]) == {"test"}
     assert not (OUT / "predictions_train.csv").exists()
     assert not (OUT / "label_errors_val.csv").exists()
 
 
 def test_val_is_predicted_too_for_thresholds_and_temperature(in_trained: Path) -> None:
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     assert (OUT / "predictions_val.csv").exists()
     figures = metrics(OUT)["splits"]["test"]
     assert set(figures["operating_points"]) == {"precision", "recall"}
@@ -150,7 +152,7 @@ def test_the_temperature_is_kept_in_the_card_and_the_weights_stay(in_trained: Pa
     run = Path("runs/first")
     before = (run / "model.safetensors").read_bytes()
     card = json.loads((run / "model.json").read_bytes())
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     after = json.loads((run / "model.json").read_bytes())
     assert after == card | {
         "temperature": metrics(OUT)["splits"]["test"]["calibration"]["temperature"]
@@ -166,7 +168,7 @@ def test_a_run_that_cannot_be_written_to_is_evaluated_all_the_same(
         raise PermissionError("Permission denied: model.json")
 
     monkeypatch.setattr(classifier, "save_card", refused)  # as root, no folder refuses
-    stages.perform("evaluate", evaluate.Options(output_dir=Path("elsewhere")))
+    perform.perform("evaluate", evaluate.Options(output_dir=Path("elsewhere")))
     assert "in metrics.json alone" in caplog.text
     assert Path("elsewhere/metrics.json").exists()
 
@@ -177,16 +179,16 @@ def test_a_temperature_that_is_none_is_a_message(in_trained: Path, temperature: 
     card = json.loads(path.read_bytes()) | {"temperature": temperature}
     path.write_text(json.dumps(card))
     with pytest.raises(InputInvalid, match="temperature"):
-        stages.perform("evaluate", evaluate.Options())
+        perform.perform("evaluate", evaluate.Options())
 
 
 def test_without_val_there_are_figures_but_no_thresholds_and_no_temperature(
     in_trained: Path,
 ) -> None:
     path = Path("dataset/dataset.csv")
-    table = artifacts.read(artifacts.DATASET, path)
-    artifacts.write(artifacts.DATASET, path, table[table["split"] != "val"])
-    stages.perform("evaluate", evaluate.Options())
+    table = tables.read(tables.DATASET, path)
+    tables.write(tables.DATASET, path, table[table["split"] != "val"])
+    perform.perform("evaluate", evaluate.Options())
     figures = metrics(OUT)["splits"]["test"]
     assert figures["operating_points"] is None
     assert figures["calibration"] is None
@@ -197,24 +199,24 @@ def test_without_val_there_are_figures_but_no_thresholds_and_no_temperature(
 def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
     in_trained: Path,
 ) -> None:
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     card = Path("runs/first/model.json").read_bytes()
     kept = json.loads(card)["temperature"]
     shutil.copytree("dataset", "new season")
     path = Path("new season/dataset.csv")
-    table = artifacts.read(artifacts.DATASET, path)
+    table = tables.read(tables.DATASET, path)
     for rows in (table[table["split"] == "test"], table[table["location"] != "val0"]):
-        artifacts.write(artifacts.DATASET, path, rows)
-        stages.perform("evaluate", evaluate.Options(dataset_dir=path.parent))
+        tables.write(tables.DATASET, path, rows)
+        perform.perform("evaluate", evaluate.Options(dataset_dir=path.parent))
         assert metrics(OUT)["splits"]["test"]["calibration"]["temperature"] == kept
         assert Path("runs/first/model.json").read_bytes() == card
 
 
 def exchange_train_and_test() -> None:
     path = Path("dataset/dataset.csv")
-    table = artifacts.read(artifacts.DATASET, path)
+    table = tables.read(tables.DATASET, path)
     other = {"train": "test", "test": "train", "val": "val"}
-    artifacts.write(artifacts.DATASET, path, table.assign(split=table["split"].map(other)))
+    tables.write(tables.DATASET, path, table.assign(split=table["split"].map(other)))
 
 
 def test_crops_that_were_trained_on_are_found_in_a_dataset_split_again(
@@ -222,7 +224,7 @@ def test_crops_that_were_trained_on_are_found_in_a_dataset_split_again(
 ) -> None:
     card = Path("runs/first/model.json").read_bytes()
     exchange_train_and_test()
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     content, page = metrics(OUT), (OUT / "report.html").read_text()
     known = {"train": 12, "val": 0, "locations": 0, "whole": True}
     assert content["trained_on"]["overlap"]["test"] == known
@@ -237,17 +239,17 @@ def test_crops_that_were_trained_on_are_found_in_a_dataset_split_again(
 
 def test_crops_of_images_trained_on_are_known_whatever_their_name(in_trained: Path) -> None:
     path = Path("dataset/dataset.csv")
-    table = artifacts.read(artifacts.DATASET, path)
+    table = tables.read(tables.DATASET, path)
     rows = [table.index[table["split"] == split][0] for split in ("test", "train")]
     table.loc[rows[0], "image_id"] = table.loc[rows[1], "image_id"]
-    artifacts.write(artifacts.DATASET, path, table)
-    stages.perform("evaluate", evaluate.Options())
+    tables.write(tables.DATASET, path, table)
+    perform.perform("evaluate", evaluate.Options())
     assert metrics(OUT)["trained_on"]["overlap"]["test"]["train"] == 1
 
 
 def test_a_copy_of_the_dataset_is_the_one_trained_on(in_trained: Path) -> None:
     shutil.copytree("dataset", "copied")
-    stages.perform("evaluate", evaluate.Options(dataset_dir=Path("copied")))
+    perform.perform("evaluate", evaluate.Options(dataset_dir=Path("copied")))
     content = metrics(OUT)
     assert content["warnings"] == []
     assert content["temperature_fitted"]
@@ -257,10 +259,10 @@ def test_a_copy_of_the_dataset_is_the_one_trained_on(in_trained: Path) -> None:
 
 
 def test_a_run_that_kept_no_table_is_known_by_the_digest_of_its_dataset(in_trained: Path) -> None:
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     known = metrics(OUT)
     Path("runs/first/trained_on.csv").unlink()
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     assert metrics(OUT) == known
 
 
@@ -274,7 +276,7 @@ def test_where_nobody_knows_what_was_trained_on_that_is_said(
     else:
         exchange_train_and_test()
     card = Path("runs/first/model.json").read_bytes()
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     content = metrics(OUT)
     assert content["trained_on"] == {"overlap": {"test": None, "val": None}, "labels": None}
     [warning] = content["warnings"]
@@ -287,10 +289,10 @@ def test_where_nobody_knows_what_was_trained_on_that_is_said(
 def test_what_the_weights_it_started_from_were_trained_on_counts(in_trained: Path) -> None:
     exchange_train_and_test()
     second = {**TINY, "epochs": 1, "run_name": "second", "cache_embeddings": True}
-    stages.perform("train", train.Options(**second, weights=Path("runs/first")))
-    rows = artifacts.read(artifacts.TRAINED_ON, Path("runs/second/trained_on.csv"))
+    perform.perform("train", train.Options(**second, weights=Path("runs/first")))
+    rows = tables.read(tables.TRAINED_ON, Path("runs/second/trained_on.csv"))
     assert rows["split"].value_counts().to_dict() == {"before": 18, "train": 6, "val": 6}
-    stages.perform("evaluate", evaluate.Options(output_dir=Path("out")))
+    perform.perform("evaluate", evaluate.Options(output_dir=Path("out")))
     assert metrics(Path("out"))["trained_on"]["overlap"]["test"]["train"] == 12
     Path("runs/second/trained_on.csv").write_text(
         "".join(
@@ -299,14 +301,14 @@ def test_what_the_weights_it_started_from_were_trained_on_counts(in_trained: Pat
             if not line.endswith(",before\n")
         )
     )
-    stages.perform("evaluate", evaluate.Options(output_dir=Path("out")))
+    perform.perform("evaluate", evaluate.Options(output_dir=Path("out")))
     assert not metrics(Path("out"))["trained_on"]["overlap"]["test"]["whole"]
     [warning] = metrics(Path("out"))["warnings"]
     assert "second started from runs/first, and no trained_on.csv beside it says" in warning
 
 
 def test_labels_come_with_the_crops_and_locations_trained_on(in_trained: Path) -> None:
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     expected = {
         "train": {"crops": 4, "locations": 2},
         "val": {"crops": 2, "locations": 2},
@@ -320,16 +322,16 @@ def test_labels_come_with_the_crops_and_locations_trained_on(in_trained: Path) -
 def test_a_compared_run_that_was_trained_on_the_crops_is_told(in_trained: Path) -> None:
     shutil.copytree("runs/first", "runs/second")
     path = Path("runs/second/trained_on.csv")
-    table = artifacts.read(artifacts.DATASET, Path("dataset/dataset.csv"))
-    seen = table.loc[table["split"] == "test", list(artifacts.TRAINED_ON.columns)]
-    artifacts.write(artifacts.TRAINED_ON, path, seen.assign(split="train"))
-    stages.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
+    table = tables.read(tables.DATASET, Path("dataset/dataset.csv"))
+    seen = table.loc[table["split"] == "test", list(tables.TRAINED_ON.columns)]
+    tables.write(tables.TRAINED_ON, path, seen.assign(split="train"))
+    perform.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
     content = metrics(OUT)
     assert content["comparison"]["overlap"]["test"]["train"] == 6
     assert content["warnings"][0].startswith("6 of 6 crops of test were used to train second")
     path.unlink()
     Path("runs/second/train.json").unlink()
-    stages.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
+    perform.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
     assert "Crops of test may have been trained on: second" in metrics(OUT)["warnings"][0]
 
 
@@ -341,16 +343,16 @@ def test_weights_that_are_no_numbers_are_a_message(in_trained: Path, value: floa
         next(network.parameters()).fill_(value)
     classifier.save(path.parent, network, card)
     with pytest.raises(InputInvalid, match=r"model\.safetensors holds weights that are no numbers"):
-        stages.perform("evaluate", evaluate.Options())
+        perform.perform("evaluate", evaluate.Options())
 
 
 def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path) -> None:
     path = Path("dataset/dataset.csv")
-    table = artifacts.read(artifacts.DATASET, path)
+    table = tables.read(tables.DATASET, path)
     of_train = table.index[table["split"] == "train"]
     table.loc[of_train[::3], "split"] = "seen_test"
-    artifacts.write(artifacts.DATASET, path, table)
-    stages.perform("evaluate", evaluate.Options())
+    tables.write(tables.DATASET, path, table)
+    perform.perform("evaluate", evaluate.Options())
     content = metrics(OUT)
     assert list(content["splits"]) == ["test", "seen_test"]
     both = content["seen_against_new"]
@@ -363,8 +365,8 @@ def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path)
 
 
 def test_labels_to_look_at_again_name_image_and_annotation(evaluated: Path, trained: Path) -> None:
-    table = artifacts.read(artifacts.LABEL_ERRORS, evaluated / "label_errors_train.csv")
-    dataset = artifacts.read(artifacts.DATASET, trained / "dataset/dataset.csv").set_index("crop")
+    table = tables.read(tables.LABEL_ERRORS, evaluated / "label_errors_train.csv")
+    dataset = tables.read(tables.DATASET, trained / "dataset/dataset.csv").set_index("crop")
     said = predictions(evaluated, "train").set_index("crop")["predicted"]
     wrong = said[said != dataset["label"].reindex(said.index)]
     assert set(table["crop"]) == set(wrong.index)
@@ -376,7 +378,7 @@ def test_labels_to_look_at_again_name_image_and_annotation(evaluated: Path, trai
 
 def test_a_run_compared_with_itself_cannot_be_told_apart(in_trained: Path) -> None:
     shutil.copytree("runs/first", "runs/second")
-    stages.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
+    perform.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
     found = metrics(OUT)["comparison"]
     assert (found["other"], found["verdict"], found["n"]) == ("second", "cannot tell", 6)
     for row in found["figures"].values():
@@ -417,7 +419,7 @@ def test_a_run_of_other_labels_is_compared_on_those_that_both_have(
 def test_a_mapping_without_the_other_is_wrong_usage(in_trained: Path) -> None:
     Path("map.json").write_text('{"fox": ["fox"]}')
     with pytest.raises(OptionError, match="--compare-mapping goes with --compare"):
-        stages.perform("evaluate", evaluate.Options(compare_mapping=Path("map.json")))
+        perform.perform("evaluate", evaluate.Options(compare_mapping=Path("map.json")))
 
 
 @pytest.mark.parametrize(
@@ -430,7 +432,7 @@ def test_a_name_in_the_mapping_that_neither_has_is_a_message(
     Path("map.json").write_text(json.dumps(given))
     options = evaluate.Options(compare=results(Path(), []), compare_mapping=Path("map.json"))
     with pytest.raises(InputInvalid, match=words):
-        stages.perform("evaluate", options)
+        perform.perform("evaluate", options)
 
 
 def results(folder: Path, images: list[dict[str, Any]]) -> Path:
@@ -447,7 +449,7 @@ def results(folder: Path, images: list[dict[str, Any]]) -> Path:
 
 
 def test_results_of_another_tool_are_compared_on_the_crops_they_hold(in_trained: Path) -> None:
-    table = artifacts.read(artifacts.DATASET, Path("dataset/dataset.csv"))
+    table = tables.read(tables.DATASET, Path("dataset/dataset.csv"))
     test = table[table["split"] == "test"]
     images = [
         {
@@ -463,7 +465,7 @@ def test_results_of_another_tool_are_compared_on_the_crops_they_hold(in_trained:
         }
         for _, row in test.iterrows()
     ][1:]
-    stages.perform("evaluate", evaluate.Options(compare=results(Path(), images)))
+    perform.perform("evaluate", evaluate.Options(compare=results(Path(), images)))
     found = metrics(OUT)["comparison"]
     assert found["labels"] == ["bird", "fox"]
     assert found["n"] + found["of_labels_unknown_to_it"] == 5
@@ -487,12 +489,12 @@ def test_a_classification_that_is_none_is_a_message(
     found = [{"category": "1", "conf": 0.9, "bbox": [0, 0, 1, 1], "classifications": said}]
     path = results(Path(), [{"file": "a.jpg", "detections": found}])
     with pytest.raises(InputInvalid, match=words):
-        stages.perform("evaluate", evaluate.Options(compare=path))
+        perform.perform("evaluate", evaluate.Options(compare=path))
 
 
 def test_what_is_not_there_to_compare_with_is_a_message(in_trained: Path) -> None:
     with pytest.raises(InputMissing, match="nowhere"):
-        stages.perform("evaluate", evaluate.Options(compare=Path("nowhere")))
+        perform.perform("evaluate", evaluate.Options(compare=Path("nowhere")))
 
 
 def test_a_dataset_of_other_labels_is_evaluated_by_a_mapping(in_trained: Path) -> None:
@@ -506,15 +508,15 @@ def test_a_dataset_of_other_labels_is_evaluated_by_a_mapping(in_trained: Path) -
     mapping = {"bird": ["bird"], "mammal": ["fox"], "other": ["lizard"]}
     Path("map.json").write_text(json.dumps(mapping))
     with pytest.raises(InputInvalid, match="--target-mapping"):
-        stages.perform("evaluate", evaluate.Options())
-    stages.perform("evaluate", evaluate.Options(target_mapping=Path("map.json"), grad_cam=True))
+        perform.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options(target_mapping=Path("map.json"), grad_cam=True))
     assert metrics(OUT)["labels"] == ["bird", "mammal", "other"]
     assert list(predictions(OUT).columns[6:]) == ["prob_bird", "prob_mammal", "prob_other"]
     assert json.loads(Path("runs/first/model.json").read_bytes())["temperature"] is None
 
 
 def test_megadetectors_files_are_written_on_request(in_trained: Path) -> None:
-    stages.perform("evaluate", evaluate.Options(splits="test,val", md_files=True))
+    perform.perform("evaluate", evaluate.Options(splits="test,val", md_files=True))
     names = {
         "outputs_test.csv.gz", "outputs_val.csv.gz", "overall_metrics.csv", "label_stats.csv",
         "confusion_matrices.npz",
@@ -525,7 +527,7 @@ def test_megadetectors_files_are_written_on_request(in_trained: Path) -> None:
 
 
 def test_the_page_has_the_commands_that_made_it(in_trained: Path) -> None:
-    stages.perform("evaluate", evaluate.Options(splits="test,val", precision_target=0.8))
+    perform.perform("evaluate", evaluate.Options(splits="test,val", precision_target=0.8))
     train, this = metrics(OUT)["commands"]
     assert train.startswith("pipeline train --run-name first")
     assert "--no-pretrained" in train
@@ -533,15 +535,15 @@ def test_the_page_has_the_commands_that_made_it(in_trained: Path) -> None:
 
 
 def test_evaluating_again_gives_the_same_bytes(in_trained: Path) -> None:
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     names = ("metrics.json", "predictions_test.csv", "report.html")
     before = [(OUT / name).read_bytes() for name in names]
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     assert [(OUT / name).read_bytes() for name in names] == before
 
 
 def test_the_output_folder_may_be_another(in_trained: Path) -> None:
-    stages.perform("evaluate", evaluate.Options(output_dir=Path("elsewhere")))
+    perform.perform("evaluate", evaluate.Options(output_dir=Path("elsewhere")))
     assert Path("elsewhere/metrics.json").exists()
     assert not OUT.exists()
 
@@ -549,8 +551,8 @@ def test_the_output_folder_may_be_another(in_trained: Path) -> None:
 @pytest.mark.parametrize("labels", [("bird", "fox"), ("bird",)], ids=["two labels", "one label"])
 def test_few_labels_are_enough(here: Path, labels: tuple[str, ...]) -> None:
     make_dataset(here, labels)
-    stages.perform("train", train.Options(epochs=1, run_name="first", **TINY))
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("train", train.Options(epochs=1, run_name="first", **TINY))
+    perform.perform("evaluate", evaluate.Options())
     figures = metrics(OUT)["splits"]["test"]
     assert set(figures["per_label"]) == set(labels)
     assert np.shape(figures["confusion_matrix"]) == (len(labels), len(labels))
@@ -558,7 +560,7 @@ def test_few_labels_are_enough(here: Path, labels: tuple[str, ...]) -> None:
 
 def test_a_label_without_crops_in_test_has_no_average_precision(in_trained: Path) -> None:
     remove_from_test("fox")
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     figures = metrics(OUT)["splits"]["test"]
     assert figures["per_label"]["fox"]["average_precision"] is None
     others = [figures["per_label"][label]["average_precision"] for label in ("bird", "lizard")]
@@ -567,9 +569,9 @@ def test_a_label_without_crops_in_test_has_no_average_precision(in_trained: Path
 
 def remove_from_test(label: str, *, but: int = 0) -> None:
     path = Path("dataset/dataset.csv")
-    table = artifacts.read(artifacts.DATASET, path)
+    table = tables.read(tables.DATASET, path)
     of_label = table[(table["label"] == label) & (table["split"] == "test")]
-    artifacts.write(artifacts.DATASET, path, table.drop(of_label.index[but:]))
+    tables.write(tables.DATASET, path, table.drop(of_label.index[but:]))
 
 
 def test_an_unreadable_crop_is_left_out_and_said(
@@ -577,7 +579,7 @@ def test_an_unreadable_crop_is_left_out_and_said(
 ) -> None:
     broken = "isle/test0/fox0.jpg___foxtest0.jpg"
     Path("crops", broken).write_bytes(b"no picture")
-    counts = stages.perform("evaluate", evaluate.Options())
+    counts = perform.perform("evaluate", evaluate.Options())
     assert broken in caplog.text
     assert counts.items == {"crops": 5, "unreadable": 1}
     content = metrics(OUT)
@@ -606,7 +608,7 @@ def test_a_missing_crop_is_left_out_and_said(
 ) -> None:
     gone = "isle/test1/bird1.jpg___birdtest1.jpg"
     Path("crops", gone).unlink()
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     assert gone in caplog.text
     assert gone not in set(predictions(OUT)["crop"])
 
@@ -617,7 +619,7 @@ def test_the_only_crop_of_a_label_may_be_unreadable(
     remove_from_test("fox", but=1)
     broken = "isle/test0/fox0.jpg___foxtest0.jpg"
     Path("crops", broken).write_bytes(b"no picture")
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     assert broken in caplog.text
     assert metrics(OUT)["splits"]["test"]["n"] == 4
 
@@ -637,20 +639,20 @@ def test_a_label_the_classifier_does_not_know_is_a_message(in_trained: Path) -> 
     path = Path("dataset/dataset.csv")
     path.write_text(path.read_text().replace(",fox,test", ",wolf,test"))
     with pytest.raises(InputInvalid, match="wolf"):
-        stages.perform("evaluate", evaluate.Options())
+        perform.perform("evaluate", evaluate.Options())
 
 
 @pytest.mark.parametrize("splits", ["holdout", "", "test,all", ","])
 def test_a_split_that_there_is_not_is_wrong_usage(in_trained: Path, splits: str) -> None:
     with pytest.raises(OptionError, match="--splits"):
-        stages.perform("evaluate", evaluate.Options(splits=splits))
+        perform.perform("evaluate", evaluate.Options(splits=splits))
 
 
 def test_a_split_without_crops_is_a_message(in_trained: Path) -> None:
     for label in ("bird", "fox", "lizard"):
         remove_from_test(label)
     with pytest.raises(InputInvalid, match="nothing to evaluate"):
-        stages.perform("evaluate", evaluate.Options())
+        perform.perform("evaluate", evaluate.Options())
 
 
 def test_without_a_run_the_message_says_what_makes_one(pipeline: Pipeline) -> None:
@@ -663,20 +665,20 @@ def test_without_a_run_the_message_says_what_makes_one(pipeline: Pipeline) -> No
 def test_a_run_without_its_model_is_a_message(in_trained: Path, name: str) -> None:
     Path("runs/first", name).unlink()
     with pytest.raises(InputMissing, match=name):
-        stages.perform("evaluate", evaluate.Options())
+        perform.perform("evaluate", evaluate.Options())
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b'{"format_version": "9"}'])
 def test_a_card_that_is_none_is_a_message(in_trained: Path, content: bytes) -> None:
     Path("runs/first/model.json").write_bytes(content)
     with pytest.raises(InputInvalid, match=r"model\.json"):
-        stages.perform("evaluate", evaluate.Options())
+        perform.perform("evaluate", evaluate.Options())
 
 
 def test_an_interrupted_training_is_refused(in_trained: Path) -> None:
     Path("runs/first/.train.unfinished").touch()
     with pytest.raises(InputInvalid, match="run `pipeline train` again"):
-        stages.perform("evaluate", evaluate.Options())
+        perform.perform("evaluate", evaluate.Options())
 
 
 def test_a_classifier_trained_on_a_gpu_is_evaluated_without_one(in_trained: Path) -> None:
@@ -684,7 +686,7 @@ def test_a_classifier_trained_on_a_gpu_is_evaluated_without_one(in_trained: Path
     card = json.loads(path.read_bytes())
     card["options"] |= {"device": "cuda", "precision": "16-mixed"}
     path.write_text(json.dumps(card))
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     assert metrics(OUT)["splits"]["test"]["n"] == 6
 
 

@@ -8,9 +8,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from animl_pipeline import extremes
-from animl_pipeline.classifier import Predictions
-from animl_pipeline.learning.data import Crops
+from animl_pipeline.classifier.card import Predictions
+from animl_pipeline.classifier.crops import Crops
+from animl_pipeline.report import tensorboard
 
 LABELS = ["fox", "bird", "cat"]
 
@@ -45,8 +45,8 @@ SIX = predictions(
     ],
 )
 def test_the_most_confident_of_each_kind_come_first(label: int, kind: str, rows: list[int]) -> None:
-    assert extremes.most_extreme(SIX, label, kind, 9).tolist() == rows
-    assert extremes.most_extreme(SIX, label, kind, 1).tolist() == rows[:1]
+    assert tensorboard.most_extreme(SIX, label, kind, 9).tolist() == rows
+    assert tensorboard.most_extreme(SIX, label, kind, 1).tolist() == rows[:1]
 
 
 @settings(deadline=None, max_examples=50)
@@ -56,8 +56,8 @@ def test_every_crop_is_right_once_or_wrong_under_two_labels(seed: int, n: int) -
     soft = rng.dirichlet([1, 1, 1], n)
     found = Predictions(soft, rng.integers(3, size=n), np.ones(n, dtype=bool))
     rows = {
-        kind: np.concatenate([extremes.most_extreme(found, i, kind, n) for i in range(3)])
-        for kind in extremes.KINDS
+        kind: np.concatenate([tensorboard.most_extreme(found, i, kind, n) for i in range(3)])
+        for kind in tensorboard.KINDS
     }
     wrong = sorted(np.flatnonzero(soft.argmax(axis=1) != found.truth))
     assert sorted(rows["false positive"]) == sorted(rows["false negative"]) == wrong
@@ -66,13 +66,13 @@ def test_every_crop_is_right_once_or_wrong_under_two_labels(seed: int, n: int) -
 
 def test_one_label_alone_has_true_positives() -> None:
     found = predictions((0, [1.0]), (0, [1.0]))
-    assert extremes.most_extreme(found, 0, "true positive", 5).tolist() == [0, 1]
+    assert tensorboard.most_extreme(found, 0, "true positive", 5).tolist() == [0, 1]
 
 
 def test_a_crop_that_cannot_be_read_any_more_is_black(tmp_path: Path) -> None:
     (tmp_path / "rotten.png").write_bytes(b"\0" * 100)
     for name in ("rotten.png", "gone.png"):
-        assert not extremes._picture(tmp_path / name).any()
+        assert not tensorboard._picture(tmp_path / name).any()
 
 
 def test_the_pictures_are_of_the_crops_that_were_read(tmp_path: Path) -> None:
@@ -80,15 +80,15 @@ def test_the_pictures_are_of_the_crops_that_were_read(tmp_path: Path) -> None:
     for colour in colours:
         Image.new("RGB", (20, 10), colour).save(tmp_path / f"{colour}.png")
     names = ["red.png", "broken.png", "blue.png"]
-    crops = Crops(tmp_path, names, [0, 0, 1], extremes.functional.to_image)
+    crops = Crops(tmp_path, names, [0, 0, 1], tensorboard.functional.to_image)
     found = predictions((0, [0.9, 0.1]), (1, [0.2, 0.8]), readable=[True, False, True])
     with SummaryWriter(tmp_path / "events") as writer:
-        extremes.log(writer, found, LABELS[:2], crops, count=3, epoch=4)
+        tensorboard.log(writer, found, LABELS[:2], crops, count=3, epoch=4)
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()
     assert sorted(events.Tags()["images"]) == ["bird/true positive", "fox/true positive"]
     (image,) = events.Images("bird/true positive")
-    assert (image.step, image.width, image.height) == (4, extremes.SIDE_PX, extremes.SIDE_PX)
+    assert (image.step, image.width, image.height) == (4, tensorboard.SIDE_PX, tensorboard.SIDE_PX)
     (tmp_path / "seen.png").write_bytes(image.encoded_image_string)
     with Image.open(tmp_path / "seen.png") as seen:
         assert seen.getpixel((56, 56)) == (0, 0, 255)

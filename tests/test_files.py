@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from animl_pipeline import files
 from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.files import whole
 
 SAFE = [
     "a.jpg",
@@ -62,9 +62,9 @@ UNSAFE = {
 
 def test_what_is_written_whole_replaces_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.txt"
-    with files.whole(path) as part:
+    with whole.whole(path) as part:
         part.write_text("old")
-    with files.whole(path) as part:
+    with whole.whole(path) as part:
         part.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -72,7 +72,7 @@ def test_what_is_written_whole_replaces_the_old_file(tmp_path: Path) -> None:
 
 
 def write_half(path: Path, error: BaseException) -> None:
-    with files.whole(path) as part:
+    with whole.whole(path) as part:
         part.write_text("half")
         raise error
 
@@ -90,13 +90,13 @@ def test_a_block_that_raises_leaves_the_old_file_and_no_part(
 
 
 def test_a_block_that_raises_before_it_writes_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="too early"), files.whole(tmp_path / "file.txt"):
+    with pytest.raises(ValueError, match="too early"), whole.whole(tmp_path / "file.txt"):
         raise ValueError("too early")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_block_that_writes_nothing_is_an_error_not_an_empty_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), files.whole(tmp_path / "file.txt"):
+    with pytest.raises(FileNotFoundError), whole.whole(tmp_path / "file.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -104,19 +104,19 @@ def test_a_block_that_writes_nothing_is_an_error_not_an_empty_file(tmp_path: Pat
 def test_a_file_cannot_replace_a_folder_and_leaves_no_part(tmp_path: Path) -> None:
     (tmp_path / "name").mkdir()
     with pytest.raises(OSError, match="name"):
-        files.write_text(tmp_path / "name", "text")
+        whole.write_text(tmp_path / "name", "text")
     assert [entry.name for entry in tmp_path.iterdir()] == ["name"]
 
 
 def test_text_has_the_same_line_ends_everywhere(tmp_path: Path) -> None:
-    files.write_text(tmp_path / "a.txt", "ä\nb\r\n")
+    whole.write_text(tmp_path / "a.txt", "ä\nb\r\n")
     assert (tmp_path / "a.txt").read_bytes() == "ä\nb\r\n".encode()
 
 
 def test_json_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     content = {"label": "Füchsin", "numbers": [1, 0.1, None, True]}
-    files.write_json(tmp_path / "a.json", content)
-    assert files.read_json(tmp_path / "a.json", written_by="x") == content
+    whole.write_json(tmp_path / "a.json", content)
+    assert whole.read_json(tmp_path / "a.json", written_by="x") == content
     assert "Füchsin" in (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
@@ -125,59 +125,59 @@ def test_json_with_a_number_that_is_none_is_refused_and_leaves_no_file(
     tmp_path: Path, number: float
 ) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        files.write_json(tmp_path / "a.json", {"loss": number})
+        whole.write_json(tmp_path / "a.json", {"loss": number})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_json_file_that_is_missing_names_what_writes_it(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match=r"gone\.json is not there; `pipeline split` writes it"):
-        files.read_json(tmp_path / "gone.json", written_by="`pipeline split`")
+        whole.read_json(tmp_path / "gone.json", written_by="`pipeline split`")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a": 1} x'])
 def test_a_json_file_that_is_none_is_said_with_its_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.json").write_bytes(content)
     with pytest.raises(InputInvalid, match=r"bad\.json cannot be read"):
-        files.read_json(tmp_path / "bad.json", written_by="x")
+        whole.read_json(tmp_path / "bad.json", written_by="x")
 
 
 def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"fox" * 100_000)
-    assert files.digest(tmp_path / "a", "sha256") == hashlib.sha256(b"fox" * 100_000).hexdigest()
+    assert whole.digest(tmp_path / "a", "sha256") == hashlib.sha256(b"fox" * 100_000).hexdigest()
 
 
 def test_a_pointer_leads_to_the_newest_folder(tmp_path: Path) -> None:
     for name in ("run1", "run2"):
         (tmp_path / name).mkdir()
-        files.point_at(tmp_path / "latest", tmp_path / name)
-    assert files.pointed_at(tmp_path / "latest") == tmp_path / "run2"
+        whole.point_at(tmp_path / "latest", tmp_path / name)
+    assert whole.pointed_at(tmp_path / "latest") == tmp_path / "run2"
 
 
 def test_a_pointer_may_be_a_file_with_the_folders_name(tmp_path: Path) -> None:
     (tmp_path / "latest").write_text("run7\n", encoding="utf-8")
-    assert files.pointed_at(tmp_path / "latest") == tmp_path / "run7"
+    assert whole.pointed_at(tmp_path / "latest") == tmp_path / "run7"
 
 
 def test_a_path_that_is_no_pointer_is_itself(tmp_path: Path) -> None:
-    assert files.pointed_at(tmp_path / "run1") == tmp_path / "run1"
+    assert whole.pointed_at(tmp_path / "run1") == tmp_path / "run1"
 
 
 @pytest.mark.parametrize("name", SAFE)
 def test_a_name_a_camera_may_give_is_safe(name: str) -> None:
-    assert files.unsafe_reason(name) == ""
+    assert whole.unsafe_reason(name) == ""
 
 
 @pytest.mark.parametrize(("name", "reason"), UNSAFE.items())
 def test_a_name_that_leaves_its_folder_or_cannot_be_a_file_is_refused_with_the_reason(
     name: str, reason: str
 ) -> None:
-    assert reason in files.unsafe_reason(name)
+    assert reason in whole.unsafe_reason(name)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("ab./\\: \x00\n\ud800Cü"), max_size=12) | st.text(max_size=30))
 def test_a_name_without_a_reason_lies_below_its_folder(name: str) -> None:
-    if not files.unsafe_reason(name):
+    if not whole.unsafe_reason(name):
         for separators in (name, name.replace("\\", "/")):
             target = Path("/folder", separators)
             assert target.parts[:2] == ("/", "folder")

@@ -13,8 +13,9 @@ from PIL import Image, ImageChops, ImageStat
 from shop import Done
 from test_megadetector import errors_of_megadetector
 
-from animl_pipeline import conversion, stages
+from animl_pipeline.catalogue import conversion
 from animl_pipeline.formats import coco, megadetector
+from animl_pipeline.running import perform
 from animl_pipeline.stages import crop
 
 FIXTURES = Path(__file__).parents[2] / "shared/fixtures/animl"
@@ -83,7 +84,7 @@ def crop_fixture(coco_file: str, images: str, folder: Path, **options: Any) -> C
     names = {
         int(numbers[record["id"].split(":")[-1]][4:8]): record[name_field] for record in records
     }
-    stages.perform(
+    perform.perform(
         "crop",
         crop.Options(
             coco_file=FIXTURES / coco_file,

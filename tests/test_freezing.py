@@ -15,12 +15,14 @@ from safetensors.torch import load_file
 from small_dataset import TINY, make_dataset
 from torch import nn
 
-from animl_pipeline import classifier, networks, stages
+from animl_pipeline.classifier import cache, networks
+from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import OptionError
-from animl_pipeline.learning import cache, freezing
-from animl_pipeline.recipe import Freeze
-from animl_pipeline.stages import Counts
+from animl_pipeline.running import perform as stages
+from animl_pipeline.running.perform import Counts
 from animl_pipeline.stages.train import Options
+from animl_pipeline.training import freezing
+from animl_pipeline.training.recipe import Freeze
 
 RUN = Path("runs/one")
 HEAD = {"fc.weight", "fc.bias"}  # of test_resnet

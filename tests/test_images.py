@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from animl_pipeline import images
 from animl_pipeline.errors import ImageUnusable
+from animl_pipeline.images import opening
 
 ORIENTATION = 0x0112
 # Where each orientation puts the first row and column of what is stored (EXIF 2.3, 4.6.4 A).
@@ -59,14 +59,14 @@ def png_header(width_px: int, height_px: int) -> bytes:
 
 def picture_or_reason(path: Path) -> Image.Image | str:
     try:
-        return images.open_upright(path)
+        return opening.open_upright(path)
     except ImageUnusable as error:
         return str(error)
 
 
 def reason(path: Path) -> str:
     with pytest.raises(ImageUnusable) as caught:
-        images.open_upright(path)
+        opening.open_upright(path)
     return str(caught.value)
 
 
@@ -81,10 +81,10 @@ def test_every_exif_orientation_gives_the_same_upright_picture(
     exif[ORIENTATION] = orientation
     path = tmp_path / f"a.{suffix}"
     stored.save(path, exif=exif, **({"quality": 95} if suffix in {"jpg", "webp"} else {}))
-    found = np.asarray(images.open_upright(path), dtype=int)
+    found = np.asarray(opening.open_upright(path), dtype=int)
     assert found.shape == upright.shape
     assert np.abs(found - upright).mean() < 4
-    assert images.upright_size(path) == (64, 48)
+    assert opening.upright_size(path) == (64, 48)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -92,8 +92,8 @@ def test_an_orientation_that_does_not_exist_changes_nothing(
     tmp_path: Path, orientation: int
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(), orientation))
-    assert images.open_upright(tmp_path / "a.jpg").size == (64, 48)
-    assert images.upright_size(tmp_path / "a.jpg") == (64, 48)
+    assert opening.open_upright(tmp_path / "a.jpg").size == (64, 48)
+    assert opening.upright_size(tmp_path / "a.jpg") == (64, 48)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's word on broken EXIF
@@ -102,14 +102,14 @@ def test_a_picture_with_broken_exif_is_still_a_picture(tmp_path: Path) -> None:
     start = content.index(b"Exif\0\0") + 6
     broken = content[:start] + b"\xff" * 30 + content[start + 30 :]
     (tmp_path / "a.jpg").write_bytes(broken)
-    assert images.open_upright(tmp_path / "a.jpg").size == (64, 48)
-    assert images.upright_size(tmp_path / "a.jpg") == (64, 48)
+    assert opening.open_upright(tmp_path / "a.jpg").size == (64, 48)
+    assert opening.upright_size(tmp_path / "a.jpg") == (64, 48)
 
 
 def test_a_missing_picture_says_so(tmp_path: Path) -> None:
     assert reason(tmp_path / "gone.jpg") == "picture is missing"
     with pytest.raises(ImageUnusable, match="picture is missing"):
-        images.upright_size(tmp_path / "gone.jpg")
+        opening.upright_size(tmp_path / "gone.jpg")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_decompression_bomb_is_too_large_and_takes_no_memory(tmp_path: Path) -
     (tmp_path / "a.png").write_bytes(png_header(60_000, 60_000))
     assert reason(tmp_path / "a.png").startswith("picture is too large")
     with pytest.raises(ImageUnusable, match="too large"):
-        images.upright_size(tmp_path / "a.png")
+        opening.upright_size(tmp_path / "a.png")
 
 
 def test_a_picture_with_too_little_data_for_its_header_is_refused(tmp_path: Path) -> None:
@@ -181,14 +181,14 @@ def test_a_gif_is_its_first_frame(tmp_path: Path) -> None:
     for frame in frames:
         frame.putpalette([255, 0, 0, 0, 0, 255])
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert images.open_upright(tmp_path / "a.gif").getpixel((3, 3)) == (255, 0, 0)
+    assert opening.open_upright(tmp_path / "a.gif").getpixel((3, 3)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_a_16_bit_grey_picture_keeps_its_greys(tmp_path: Path, suffix: str) -> None:
     ramp = np.linspace(0, 65535, 256).astype(np.uint16)
     Image.fromarray(np.tile(ramp, (8, 1))).save(tmp_path / f"a.{suffix}")
-    found = np.asarray(images.open_upright(tmp_path / f"a.{suffix}"))
+    found = np.asarray(opening.open_upright(tmp_path / f"a.{suffix}"))
     assert np.abs(found[4, :, 0].astype(int) - np.arange(256)).max() <= 1
 
 
@@ -212,7 +212,7 @@ def test_every_mode_becomes_rgb(
     expected: tuple[int, int, int],
 ) -> None:
     Image.new(mode, (32, 24), colour).save(tmp_path / f"a.{suffix}")
-    found = images.open_upright(tmp_path / f"a.{suffix}")
+    found = opening.open_upright(tmp_path / f"a.{suffix}")
     assert found.mode == "RGB"
     assert np.abs(np.array(found.getpixel((5, 5))) - expected).max() <= 4
 
@@ -221,14 +221,14 @@ def test_a_palette_with_transparency_becomes_rgb(tmp_path: Path) -> None:
     palette = Image.new("P", (32, 24), 1)
     palette.putpalette([0, 0, 0, 200, 100, 50])
     palette.save(tmp_path / "a.png", transparency=bytes([0, 128]))
-    found = images.open_upright(tmp_path / "a.png")
+    found = opening.open_upright(tmp_path / "a.png")
     assert (found.mode, found.getpixel((5, 5))) == ("RGB", (200, 100, 50))
 
 
 def test_an_opened_picture_leaves_no_file_open(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(), 6))
-    images.upright_size(tmp_path / "a.jpg")
-    images.open_upright(tmp_path / "a.jpg")  # a ResourceWarning would be an error
+    opening.upright_size(tmp_path / "a.jpg")
+    opening.open_upright(tmp_path / "a.jpg")  # a ResourceWarning would be an error
     (tmp_path / "a.jpg").unlink()
 
 
@@ -247,13 +247,13 @@ def test_a_damaged_jpeg_is_a_picture_or_unusable_and_nothing_else(
             damaged[rng.randrange(rng.choice([200, len(damaged)]))] = rng.randrange(256)
         del damaged[rng.choice([len(damaged), rng.randrange(len(damaged))]) :]
         path.write_bytes(damaged)
-        images.jpeg_comment(path)
+        opening.jpeg_comment(path)
         found = picture_or_reason(path)
         if isinstance(found, str):
             assert found.startswith(("picture is ", "file is not a picture"))
         else:
             assert found.mode == "RGB"
-            assert images.upright_size(path) == found.size
+            assert opening.upright_size(path) == found.size
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -272,12 +272,12 @@ def test_a_damaged_png_is_a_picture_or_unusable_and_nothing_else(tmp_path: Path)
         if isinstance(found, str):
             assert found.startswith(("picture is ", "file is not a picture"))
         else:
-            assert images.upright_size(path) == found.size
+            assert opening.upright_size(path) == found.size
 
 
 def cut(path: Path, *rectangles: tuple[int, int, int, int]) -> list[np.ndarray]:
-    with images.opened(path) as opened:
-        return [np.asarray(part) for part in images.cut(opened, rectangles)]
+    with opening.opened(path) as opened:
+        return [np.asarray(part) for part in opening.cut(opened, rectangles)]
 
 
 def test_what_is_cut_outside_the_frame_is_black(tmp_path: Path) -> None:
@@ -306,36 +306,36 @@ def test_a_part_is_that_part_of_the_upright_picture(
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     Image.fromarray(noise).save(tmp_path / "a", kind, exif=exif)
-    whole = np.asarray(images.open_upright(tmp_path / "a"))
+    whole = np.asarray(opening.open_upright(tmp_path / "a"))
     for left, top, right, bottom in [(3, 5, 40, 31), (0, 0, 1, 1), (60, 50, 90, 90)]:
         [found] = cut(tmp_path / "a", (left, top, right, bottom))
         assert (found == whole[top:bottom, left:right]).all()
 
 
 def test_a_longer_side_is_bounded_and_the_other_in_proportion() -> None:
-    assert images.bounded(picture(640, 480), 100).size == (100, 75)
-    assert images.bounded(picture(640, 480), 640).size == (640, 480)
-    assert images.bounded(picture(640, 480), None).size == (640, 480)
-    assert images.bounded(picture(640, 1), 16).size == (16, 1)
+    assert opening.bounded(picture(640, 480), 100).size == (100, 75)
+    assert opening.bounded(picture(640, 480), 640).size == (640, 480)
+    assert opening.bounded(picture(640, 480), None).size == (640, 480)
+    assert opening.bounded(picture(640, 1), 16).size == (16, 1)
 
 
 def test_a_bounded_picture_is_smooth_and_not_every_other_pixel() -> None:
     stripes = Image.fromarray(np.tile(np.array([[0, 255]], np.uint8), (64, 32)))
-    found = np.asarray(images.bounded(stripes, 16), dtype=int)
+    found = np.asarray(opening.bounded(stripes, 16), dtype=int)
     assert np.abs(found - 127).max() < 30
 
 
 def test_pillow_keeps_memory_as_long_as_it_is_asked_to() -> None:
     before = Image.core.get_block_size(), Image.core.get_blocks_max()
-    with images.memory_kept(10 * 2**20):
+    with opening.memory_kept(10 * 2**20):
         assert Image.core.get_block_size() * Image.core.get_blocks_max() == 40 * 2**20
     assert (Image.core.get_block_size(), Image.core.get_blocks_max()) == before
 
 
 def test_a_long_picture_whose_square_would_fill_the_memory_is_too_large(tmp_path: Path) -> None:
     Image.new("L", (12_000, 1)).save(tmp_path / "a.png")
-    with images.opened(tmp_path / "a.png") as opened, pytest.raises(ImageUnusable) as caught:
-        images.cut(opened, [(0, -6000, 12_000, 6000)])
+    with opening.opened(tmp_path / "a.png") as opened, pytest.raises(ImageUnusable) as caught:
+        opening.cut(opened, [(0, -6000, 12_000, 6000)])
     assert str(caught.value).startswith("picture is too large: a square of it")
 
 
@@ -348,48 +348,48 @@ def test_a_picture_of_too_many_pixels_is_too_large_whatever_another_library_told
 
 
 def test_a_saved_jpeg_has_no_chroma_subsampling_and_its_comment(tmp_path: Path) -> None:
-    images.save_jpeg(picture(), tmp_path / "new" / "a.jpg", quality=95, comment="fingerprint 1")
+    opening.save_jpeg(picture(), tmp_path / "new" / "a.jpg", quality=95, comment="fingerprint 1")
     with Image.open(tmp_path / "new" / "a.jpg") as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
         assert JpegImagePlugin.get_sampling(image) == 0  # 4:4:4
-    assert images.jpeg_comment(tmp_path / "new" / "a.jpg") == "fingerprint 1"
+    assert opening.jpeg_comment(tmp_path / "new" / "a.jpg") == "fingerprint 1"
 
 
 def test_a_saved_jpeg_is_close_to_the_picture(tmp_path: Path) -> None:
-    images.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="")
-    found = np.asarray(images.open_upright(tmp_path / "a.jpg"), dtype=int)
+    opening.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="")
+    found = np.asarray(opening.open_upright(tmp_path / "a.jpg"), dtype=int)
     assert np.abs(found - np.asarray(picture())).max() <= 8
 
 
 def test_the_same_picture_is_saved_as_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
-        images.save_jpeg(picture(), tmp_path / name, quality=95, comment="x")
+        opening.save_jpeg(picture(), tmp_path / name, quality=95, comment="x")
     assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
 
 
 def test_a_picture_that_cannot_be_saved_leaves_the_old_one(tmp_path: Path) -> None:
-    images.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="old")
+    opening.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="old")
     with pytest.raises(OSError, match="RGBA"):
-        images.save_jpeg(picture().convert("RGBA"), tmp_path / "a.jpg", quality=95, comment="new")
-    assert images.jpeg_comment(tmp_path / "a.jpg") == "old"
+        opening.save_jpeg(picture().convert("RGBA"), tmp_path / "a.jpg", quality=95, comment="new")
+    assert opening.jpeg_comment(tmp_path / "a.jpg") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 20, 0.5, 0.99])
 def test_a_jpeg_that_is_not_whole_has_no_comment(tmp_path: Path, kept: float) -> None:
-    images.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="fingerprint")
+    opening.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="fingerprint")
     content = (tmp_path / "a.jpg").read_bytes()
     size = int(kept * len(content)) if 0 < kept < 1 else int(kept)
     (tmp_path / "a.jpg").write_bytes(content[:size])
-    assert images.jpeg_comment(tmp_path / "a.jpg") == ""
+    assert opening.jpeg_comment(tmp_path / "a.jpg") == ""
 
 
 def test_a_file_that_is_no_jpeg_or_not_there_has_no_comment(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("text")
     (tmp_path / "b.jpg").write_bytes(jpeg(picture()))
-    assert [images.jpeg_comment(tmp_path / f"{name}.jpg") for name in "abc"] == ["", "", ""]
+    assert [opening.jpeg_comment(tmp_path / f"{name}.jpg") for name in "abc"] == ["", "", ""]
 
 
 def test_a_decompression_bomb_in_the_place_of_a_crop_has_no_comment(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(png_header(60_000, 60_000))
-    assert images.jpeg_comment(tmp_path / "a.jpg") == ""
+    assert opening.jpeg_comment(tmp_path / "a.jpg") == ""

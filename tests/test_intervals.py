@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from animl_pipeline import intervals, metrics
+from animl_pipeline.evaluation import intervals, metrics
 
 
 def held(locations: int, data_sets: int) -> tuple[float, float]:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from animl_pipeline import images, jpeg
 from animl_pipeline.errors import ImageUnusable
+from animl_pipeline.images import jpeg, opening
 
 SUBSAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
 Rectangle = tuple[int, int, int, int]
@@ -34,8 +34,8 @@ def jpeg_of(image: Image.Image, **options: object) -> bytes:
 def cut(path: Path, *rectangles: Rectangle) -> list[np.ndarray] | str:
     """The parts of a picture, or why there are none."""
     try:
-        with images.opened(path) as picture:
-            return [np.asarray(part) for part in images.cut(picture, rectangles)]
+        with opening.opened(path) as picture:
+            return [np.asarray(part) for part in opening.cut(picture, rectangles)]
     except ImageUnusable as error:
         return str(error)
 

@@ -3,7 +3,7 @@ import pytest
 from clustered import made
 
 from animl_pipeline.evaluation import label_errors
-from animl_pipeline.scored import Scored
+from animl_pipeline.evaluation.scored import Scored
 
 
 def test_planted_errors_come_first() -> None:

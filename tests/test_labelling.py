@@ -9,8 +9,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.labels import ANY_DATASET, LabelRule, LabelSpec, Terms
-from animl_pipeline.splitting.labelling import labelled, what_went_where
+from animl_pipeline.splitting.labels.applying import labelled, what_went_where
+from animl_pipeline.splitting.labels.spec import ANY_DATASET, LabelRule, LabelSpec, Terms
 
 
 def spec(max_count: int | None = None) -> LabelSpec:

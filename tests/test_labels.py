@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from animl_pipeline import labels
 from animl_pipeline.errors import InputInvalid, InputMissing
-from animl_pipeline.labels import LabelSpec
-from animl_pipeline.splitting import taxonomy as taxonomy_module
-from animl_pipeline.splitting.taxonomy import Taxonomy
+from animl_pipeline.splitting.labels import spec as labels
+from animl_pipeline.splitting.labels import taxonomy as taxonomy_module
+from animl_pipeline.splitting.labels.spec import LabelSpec
+from animl_pipeline.splitting.labels.taxonomy import Taxonomy
 
 SPECS = sorted((Path(__file__).parents[1] / "label_specs").glob("*.json"))
 Read = Callable[[Any], LabelSpec]

@@ -22,20 +22,18 @@ from safetensors.torch import load_file
 from small_training import LABELS, SIDE, TRAIN, VAL, crops_of, draw_pictures, fit, make_learner
 from torch import nn
 
-from animl_pipeline import artifacts, classifier, devices, learning, networks, stages
-from animl_pipeline.errors import (
-    CropsLost,
-    InputInvalid,
-    OptionError,
-    Stopped,
-    TrainingDiverged,
-)
-from animl_pipeline.learning.data import LOST, READ, REPLACED, Crops, loader
-from animl_pipeline.learning.state import Learner, Progress, load_state, save_state
-from animl_pipeline.recipe import SelectBy
-from animl_pipeline.stages import Counts
+from animl_pipeline.artifacts import tables
+from animl_pipeline.classifier import card, networks
+from animl_pipeline.classifier.crops import LOST, READ, REPLACED, Crops, loader
+from animl_pipeline.errors import CropsLost, InputInvalid, OptionError, Stopped, TrainingDiverged
+from animl_pipeline.running import devices
+from animl_pipeline.running import perform as stages
+from animl_pipeline.running.perform import Counts
+from animl_pipeline.running.stopping import Stop
 from animl_pipeline.stages.train import Options
-from animl_pipeline.stopping import Stop
+from animl_pipeline.training import loop
+from animl_pipeline.training.recipe import SelectBy
+from animl_pipeline.training.state import Learner, Progress, load_state, save_state
 
 TIMED = ("seconds", "images_per_second")
 
@@ -119,12 +117,12 @@ def test_replaced_crops_are_counted_and_said(
     assert f"epoch 1/1: {bad} crops could not be read" in caplog.text
 
 
-def predict(data: Crops, workers: int = 0) -> classifier.Predictions:
+def predict(data: Crops, workers: int = 0) -> card.Predictions:
     torch.manual_seed(0)
     network = networks.build("efficientnet-b0", 2)
     fabric = devices.make_fabric("cpu", "32-true")
     batches = loader(data, batch_size=3, workers=workers)
-    return classifier.predict(fabric, fabric.setup(network), batches, "test")
+    return card.predict(fabric, fabric.setup(network), batches, "test")
 
 
 def test_crops_that_cannot_be_read_are_left_out_of_predictions(damaged: Path) -> None:
@@ -219,7 +217,7 @@ def test_the_mean_is_what_is_validated(pictures: Path) -> None:
     mean, last = learner.average.module.state_dict(), learner.network.state_dict()
     assert not torch.equal(mean["_fc.weight"], last["_fc.weight"])
     assert learner.val
-    predicted = classifier.predict(learner.fabric, learner.average.module, learner.val, "val")
+    predicted = card.predict(learner.fabric, learner.average.module, learner.val, "val")
     chosen = predicted.probabilities[np.arange(len(predicted.truth)), predicted.truth]
     assert state.history[-1]["val_loss"] == pytest.approx(-np.log(chosen).mean(), rel=1e-6)
 
@@ -349,7 +347,7 @@ def test_a_state_of_which_some_bytes_were_turned_is_refused(pictures: Path, tmp_
 def gradients(learner: Learner, pieces: int) -> torch.Tensor:
     learner.network.eval()  # else batch norm sees a piece at a time
     pictures, truth, _, weights = next(iter(learner.train))
-    learning.compute_gradients(learner, Progress(pieces=pieces), pictures, truth, weights)
+    loop.compute_gradients(learner, Progress(pieces=pieces), pictures, truth, weights)
     found = learner.network.get_parameter("_fc.weight").grad
     assert found is not None
     return found.clone()
@@ -368,7 +366,7 @@ def test_the_loss_is_the_mean_of_pytorch_s_by_weight_and_smoothing(pictures: Pat
     weights = torch.tensor([0.5, 2.0])[truth]
     each = nn.CrossEntropyLoss(reduction="none", label_smoothing=0.1)(learner.network(seen), truth)
     (expected,) = torch.autograd.grad((each * weights).mean(), bias)
-    loss = learning.compute_gradients(learner, Progress(), seen, truth, weights)
+    loss = loop.compute_gradients(learner, Progress(), seen, truth, weights)
     torch.testing.assert_close(bias.grad, expected)
     torch.testing.assert_close(loss, (each * weights).sum().detach())
 
@@ -461,8 +459,8 @@ def test_a_network_that_went_to_pieces_in_the_last_step_is_not_the_best(pictures
 
 
 def test_a_score_without_crops_has_no_value() -> None:
-    nobody = classifier.Predictions(np.empty((0, 2)), np.empty(0, dtype=int), np.zeros(3, bool))
-    assert learning.score(nobody, LABELS) == {}
+    nobody = card.Predictions(np.empty((0, 2)), np.empty(0, dtype=int), np.zeros(3, bool))
+    assert loop.score(nobody, LABELS) == {}
 
 
 # The state
@@ -505,7 +503,7 @@ def write_dataset(folder: Path, parts: dict[str, list[int]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "dataset.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(artifacts.DATASET.columns)
+        writer.writerow(tables.DATASET.columns)
         for part, numbers in parts.items():
             for number in numbers:
                 label, place = LABELS[number >= 6], f"{part} {number % 2}"
@@ -569,7 +567,7 @@ def test_an_interrupted_run_that_goes_on_equals_one_undisturbed(
     assert history_of(run) == history_of(calm)
     one, other = load_file(run / "model.safetensors"), load_file(calm / "model.safetensors")
     assert same_weights(one, other)
-    assert classifier.read_card(run).epoch == classifier.read_card(calm).epoch
+    assert card.read_card(run).epoch == card.read_card(calm).epoch
 
 
 def test_a_run_that_was_to_start_over_and_was_stopped_has_not_the_old_end(
@@ -599,8 +597,8 @@ def as_array(values: list[int]) -> NDArray[np.int64]:
 
 def test_the_score_on_val_is_macro_average_precision_over_the_labels_there() -> None:
     soft = np.array([[0.9, 0.05, 0.05], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
-    found = classifier.Predictions(soft, as_array([0, 1, 1]), np.ones(3, dtype=bool))
-    figures = learning.score(found, ["bird", "fox", "lizard"])
+    found = card.Predictions(soft, as_array([0, 1, 1]), np.ones(3, dtype=bool))
+    figures = loop.score(found, ["bird", "fox", "lizard"])
     assert figures["log_loss"] == pytest.approx(-np.log([0.9, 0.7, 0.3]).mean())
     assert figures["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
     assert figures["macro_average_precision"] == pytest.approx(1.0)

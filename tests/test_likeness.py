@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from animl_pipeline.splitting import likeness
-from animl_pipeline.splitting.likeness import NEAR, Fingerprint
+from animl_pipeline.splitting.audit import likeness
+from animl_pipeline.splitting.audit.likeness import NEAR, Fingerprint
 
 
 def compared(hashes: list[int], parts: list[str]) -> set[str]:

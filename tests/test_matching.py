@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from animl_pipeline.evaluation import matching
+from animl_pipeline.evaluation.against import matching
 from animl_pipeline.formats.megadetector import Detection, Results
 
 LABELS = ["bird", "fox"]

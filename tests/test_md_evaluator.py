@@ -9,9 +9,8 @@ import torch
 from clustered import made
 from megadetector.classification import evaluate_model
 
-from animl_pipeline import calibration
-from animl_pipeline.formats import md_evaluator
-from animl_pipeline.scored import Scored
+from animl_pipeline.evaluation import calibration, md_evaluator
+from animl_pipeline.evaluation.scored import Scored
 
 
 class Batches(list[Any]):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from animl_pipeline import calibration, intervals, metrics
-from animl_pipeline.scored import Scored
+from animl_pipeline.evaluation import calibration, intervals, metrics
+from animl_pipeline.evaluation.scored import Scored
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
 Floats = NDArray[np.float64]

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animl_pipeline import cutting, files, images, jpeg
+from animl_pipeline.crops import cutting
+from animl_pipeline.crops.selection import Chosen
 from animl_pipeline.errors import ImageUnusable
+from animl_pipeline.files import whole
 from animl_pipeline.formats import coco
-from animl_pipeline.selection import Chosen
+from animl_pipeline.images import jpeg, opening
 
 SHARED = Path(__file__).parents[2] / "shared"
 COUNT = int(os.environ.get("CROP_TEST_PICTURES", "300"))
@@ -99,10 +101,10 @@ def mutations(count: int) -> Iterator[bytes]:
 def cut(path: Path) -> np.ndarray | str:
     """A part of a picture, or why there is none."""
     try:
-        with images.opened(path) as picture:
+        with opening.opened(path) as picture:
             width, height = picture.size_px
             part = (0, 0, max(1, width // 2), max(1, height // 2))
-            return np.asarray(images.cut(picture, [part])[0])
+            return np.asarray(opening.cut(picture, [part])[0])
     except ImageUnusable as error:
         return str(error)
 
@@ -126,9 +128,9 @@ def test_a_damaged_jpeg_gives_crops_or_a_reason(tmp_path: Path) -> None:
         became[reason] += 1
         for crop in (tmp_path / "crops").rglob("*.jpg"):
             assert not done.failure
-            assert images.open_upright(crop).width > 0
+            assert opening.open_upright(crop).width > 0
             crop.unlink()
-        assert not list((tmp_path / "crops").rglob(f"*{files.PART}"))
+        assert not list((tmp_path / "crops").rglob(f"*{whole.PART}"))
     assert {"", "file is not a picture", "picture is truncated"} <= set(became)
 
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from animl_pipeline import classifier, networks
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier import networks
 from animl_pipeline.errors import InputInvalid, OptionError
-from animl_pipeline.evaluation import prediction
-from animl_pipeline.learning import together
+from animl_pipeline.evaluation import predicting
 from animl_pipeline.report import gradcam
+from animl_pipeline.training import distributed
 
 SMALL = ("test_resnet", "test_vit", "test_efficientnet")  # of timm, each for 160 px
 LABELS = ["bird", "fox", "skunk"]
@@ -60,8 +61,8 @@ def test_of_several_processes_every_batch_norm_is_shared_and_predicts_as_before(
     before, norms = network(pictures()), count(network, nn.BatchNorm2d)
     for variable in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
         monkeypatch.setenv(variable, "0" if variable == "RANK" else "2")
-    shared = together.share_batch_norm(network, torch.device(device))
-    assert count(shared, (together.SharedBatchNorm, nn.SyncBatchNorm)) == norms > 0
+    shared = distributed.share_batch_norm(network, torch.device(device))
+    assert count(shared, (distributed.SharedBatchNorm, nn.SyncBatchNorm)) == norms > 0
     torch.testing.assert_close(shared.eval()(pictures()), before)
 
 
@@ -78,7 +79,7 @@ def test_a_network_with_two_heads_is_refused() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_a_network_of_timm_is_predicted_with_as_it_is(name: str) -> None:
     network = made(name)
-    assert torch.equal(prediction.folded(network)(pictures()), network(pictures()))
+    assert torch.equal(predicting.folded(network)(pictures()), network(pictures()))
 
 
 @pytest.mark.parametrize("name", ["efficientnet-b0", *SMALL])

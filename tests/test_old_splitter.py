@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from test_split import PARTS, crop_row, parts_of, read_dataset, read_json, some_crops, split
 
-from animl_pipeline import artifacts, files
+from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.splitting.balance import Problem
-from animl_pipeline.splitting.partition import partition
+from animl_pipeline.files import whole
+from animl_pipeline.splitting.partition.problem import Problem
+from animl_pipeline.splitting.partition.solve import partition
 
 TARGETS = np.array([0.6, 0.2, 0.2])
 
@@ -124,7 +125,7 @@ def test_the_locations_of_an_earlier_test_set_are_in_no_other_part(tmp_path: Pat
 
 def test_a_comma_in_a_label_does_not_make_it_two(tmp_path: Path) -> None:
     split(tmp_path, some_crops("ABC", ["jay, scrub", "fox"]))
-    assert artifacts.read_labels(tmp_path / "dataset/label_index.json") == ["fox", "jay, scrub"]
+    assert tables.read_labels(tmp_path / "dataset/label_index.json") == ["fox", "jay, scrub"]
 
 
 def test_a_cap_with_priorities_is_the_same_twice_on_this_python(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_a_split_that_fails_leaves_no_half_of_a_file(
 ) -> None:
     path = tmp_path / "splits.json"
     with pytest.raises(TypeError):
-        files.write_json(path, {"test": {("d", "A")}})  # what --match-test wrote half
+        whole.write_json(path, {"test": {("d", "A")}})  # what --match-test wrote half
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, precision_score, recall_score
 
 from animl_pipeline.evaluation import operating
-from animl_pipeline.scored import Scored
+from animl_pipeline.evaluation.scored import Scored
 
 
 @settings(deadline=None, max_examples=100)

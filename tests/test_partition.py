@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from animl_pipeline.splitting import local_search, relaxation
-from animl_pipeline.splitting.balance import Problem
-from animl_pipeline.splitting.partition import partition
+from animl_pipeline.splitting.partition import bound as relaxation
+from animl_pipeline.splitting.partition import local_search
+from animl_pipeline.splitting.partition.problem import Problem
+from animl_pipeline.splitting.partition.solve import partition
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

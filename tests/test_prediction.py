@@ -7,11 +7,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from animl_pipeline import classifier, devices, networks
-from animl_pipeline.evaluation import prediction
+from animl_pipeline.classifier import card, networks
+from animl_pipeline.evaluation import predicting
 from animl_pipeline.report import gradcam
+from animl_pipeline.running import devices
 
-CARD = classifier.Card("efficientnet-b0", ["bird", "fox"], 64, {}, {}, {}, "", 0)
+CARD = card.Card("efficientnet-b0", ["bird", "fox"], 64, {}, {}, {}, "", 0)
 
 
 def network(seed: int = 0, name: str = "efficientnet-b0") -> nn.Module:
@@ -41,16 +42,16 @@ def noise(seed: int, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(pixels, mode)
 
 
-def predicted(folder: Path, rows: pd.DataFrame) -> prediction.Predicted:
+def predicted(folder: Path, rows: pd.DataFrame) -> predicting.Predicted:
     fabric = devices.make_fabric("cpu", "32-true")
-    return prediction.predict(fabric, network(), CARD, rows, folder, "test")
+    return predicting.predict(fabric, network(), CARD, rows, folder, "test")
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["efficientnet-b0", "efficientnet-b3"])
 def test_a_folded_network_predicts_the_same_and_has_no_norm_left(name: str) -> None:
     plain = network(name=name)
-    folded = prediction.folded(plain)
+    folded = predicting.folded(plain)
     pictures = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(folded(pictures), plain(pictures), rtol=1e-4, atol=1e-5)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
@@ -59,7 +60,7 @@ def test_a_folded_network_predicts_the_same_and_has_no_norm_left(name: str) -> N
 
 def test_predictions_are_what_the_network_says_of_the_picture(tmp_path: Path) -> None:
     found = predicted(tmp_path, crops(tmp_path, noise(0), noise(1)))
-    pictures = torch.stack([classifier.transform(CARD)(noise(seed)) for seed in (0, 1)])
+    pictures = torch.stack([card.transform(CARD)(noise(seed)) for seed in (0, 1)])
     with torch.inference_mode():
         expected = torch.softmax(network()(pictures).double(), dim=1).numpy()
     soft = found.table[["prob_bird", "prob_fox"]].to_numpy()

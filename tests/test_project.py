@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from animl_pipeline import project, stages
 from animl_pipeline.errors import InputInvalid, InputMissing
+from animl_pipeline.running import perform, project
 
 Read = Callable[[str | bytes], list[tuple[str, Any]]]
 
@@ -30,7 +30,7 @@ def test_stages_come_in_their_order_whatever_the_files_is(read: Read) -> None:
         '[evaluate]\n[crop]\n[detect]\n[download]\ncoco-file = "a.json"\n[split]\n[train]\n'
         '[convert]\ninput-file = "a.json"\noutput-file = "b.json"\n[check]\ncoco-file = "a.json"\n'
     )
-    assert tuple(name for name, _ in found) == stages.STAGES
+    assert tuple(name for name, _ in found) == perform.STAGES
 
 
 def test_a_stage_that_is_not_named_is_not_run(read: Read) -> None:
@@ -39,7 +39,7 @@ def test_a_stage_that_is_not_named_is_not_run(read: Read) -> None:
 
 def test_an_empty_section_has_the_defaults(read: Read) -> None:
     [(_, options)] = read("[crop]\n")
-    assert options == stages.load("crop").Options()
+    assert options == perform.load("crop").Options()
 
 
 def test_values_become_the_options_with_their_types(read: Read) -> None:
@@ -71,10 +71,10 @@ def test_an_unknown_choice_is_refused_with_the_ones_there_are(read: Read) -> Non
         read('[split]\ngroup-by = "site"\n')
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", perform.STAGES)
 def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> None:
     lines = []
-    for field in project.fields(stages.load(name).Options):
+    for field in project.fields(perform.load(name).Options):
         value = field.default
         if value is None:
             continue

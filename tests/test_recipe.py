@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from animl_pipeline.recipe import Schedule, SelectBy, rate
+from animl_pipeline.training.recipe import Schedule, SelectBy, rate
 
 
 def rates(schedule: Schedule, *, steps: int = 4, epochs: int = 5, warmup: float = 0) -> list[float]:

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from animl_pipeline import classifier, evaluation, networks
-from animl_pipeline.evaluation import breakdown, prediction
-from animl_pipeline.evaluation.comparison import Other, compare
-from animl_pipeline.report import number, percent, render, threshold
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier import networks
+from animl_pipeline.evaluation import breakdown, predicting
+from animl_pipeline.evaluation import figures as evaluation
+from animl_pipeline.evaluation.against.comparison import Other, compare
 from animl_pipeline.report.gallery import Pictures
+from animl_pipeline.report.page import number, percent, render, threshold
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
 NEW = {"train": 0, "val": 0, "locations": 0, "whole": True}  # to the run
@@ -73,7 +75,7 @@ def as_split(table: pd.DataFrame, labels: list[str]) -> evaluation.Split:
         width=rng.uniform(0.05, 0.3, len(table)),
         height=rng.uniform(0.05, 0.3, len(table)),
     )
-    predicted = prediction.Predicted(table, rows, rng.random(len(table)) < 0.4, [])
+    predicted = predicting.Predicted(table, rows, rng.random(len(table)) < 0.4, [])
     return evaluation.split_of(predicted, labels)
 
 

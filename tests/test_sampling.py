@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from small_training import TRAIN, crops_of, draw_pictures
 
+from animl_pipeline.classifier.crops import loader
 from animl_pipeline.errors import OptionError
-from animl_pipeline.learning.data import loader
-from animl_pipeline.learning.sampling import Draw, Drawn, Draws, crop_weights, effective_number
+from animl_pipeline.training.sampling import Draw, Drawn, Draws, crop_weights, effective_number
 
 Truths = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animl_pipeline.boxes import Box
+from animl_pipeline.crops.selection import USED, Rules, Selection, box_id, select
 from animl_pipeline.formats.coco import Annotation, Export, Image, Problem
 from animl_pipeline.formats.megadetector import Detection, Results
-from animl_pipeline.selection import USED, Rules, Selection, box_id, select
 
 BOX: Box = (0.1, 0.2, 0.3, 0.4)
 NO_BOX = "no box: a label of the whole image"

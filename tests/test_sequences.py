@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from animl_pipeline.formats import sequences
+from animl_pipeline.catalogue import sequences
 
 START = datetime(2023, 3, 2, 6, 41, 10, tzinfo=UTC)
 

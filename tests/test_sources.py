@@ -20,11 +20,11 @@ from shop import Done
 from small_export import image, write_export
 from test_download_many import agrees, ledger, pictures
 
-from animl_pipeline import storage
 from animl_pipeline.errors import InputMissing, ObjectUnavailable, OptionError, StorageRefused
-from animl_pipeline.storage.folder import Folder
-from animl_pipeline.storage.s3 import Bucket
-from animl_pipeline.storage.web import Web
+from animl_pipeline.sources import source as storage
+from animl_pipeline.sources.bucket import Bucket
+from animl_pipeline.sources.folder import Folder
+from animl_pipeline.sources.web import Web
 
 DATA = b"a picture of a fox " * 200
 MD5 = hashlib.md5(DATA).hexdigest()

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from animl_pipeline import artifacts, stages
+from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
-from animl_pipeline.stages import Counts
+from animl_pipeline.running import perform
+from animl_pipeline.running.perform import Counts
 from animl_pipeline.stages.split import GroupBy, Options
 
-COLUMNS = artifacts.CROPS.columns
+COLUMNS = tables.CROPS.columns
 PARTS = ("train", "val", "test")
 Row = dict[str, Any]
 
@@ -52,7 +53,7 @@ def write_crops(folder: Path, rows: list[Row]) -> Path:
 def split(tmp_path: Path, rows: list[Row], *, to: str = "dataset", **options: Any) -> Counts:
     crops_dir = write_crops(tmp_path / "crops", rows)
     wanted = Options(crops_dir=crops_dir, output_dir=tmp_path / to, **options)
-    return stages.perform("split", wanted)
+    return perform.perform("split", wanted)
 
 
 def read_dataset(tmp_path: Path, name: str = "dataset") -> list[dict[str, str]]:
@@ -473,12 +474,12 @@ def test_no_crops_are_refused(tmp_path: Path) -> None:
 def test_an_empty_file_of_crops_is_refused(tmp_path: Path) -> None:
     (tmp_path / "crops.csv").write_bytes(b"")
     with pytest.raises(InputInvalid, match=r"crops\.csv"):
-        stages.perform("split", Options(crops_dir=tmp_path, output_dir=tmp_path / "dataset"))
+        perform.perform("split", Options(crops_dir=tmp_path, output_dir=tmp_path / "dataset"))
 
 
 def test_crops_that_are_not_there_are_missing(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match="pipeline crop"):
-        stages.perform("split", Options(crops_dir=tmp_path, output_dir=tmp_path / "dataset"))
+        perform.perform("split", Options(crops_dir=tmp_path, output_dir=tmp_path / "dataset"))
 
 
 def test_only_unknown_animals_are_refused(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from test_split import (
     write_crops,
 )  # fmt: skip
 
-from animl_pipeline import stages
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
-from animl_pipeline.splitting import audit
-from animl_pipeline.splitting.fixed import GroupBy
+from animl_pipeline.running import perform
+from animl_pipeline.splitting.audit import leaks
+from animl_pipeline.splitting.given import GroupBy
 from animl_pipeline.splitting.rarity import Rare
 from animl_pipeline.stages.split import Options
 
@@ -130,9 +130,9 @@ def test_a_folder_that_is_no_fold_of_ours_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_stage_refuses_a_fold_whose_split_did_not_end(tmp_path: Path) -> None:
     split(tmp_path, some_crops("ABCDEF"), folds=3)
-    stages.journal(tmp_path / "dataset", "split").touch()
+    perform.journal(tmp_path / "dataset", "split").touch()
     with pytest.raises(InputInvalid, match="`pipeline split`"):
-        stages.refuse_unfinished(tmp_path / "dataset/fold_0", but="train")
+        perform.refuse_unfinished(tmp_path / "dataset/fold_0", but="train")
 
 
 def burst_rows(places: str = "ABCDEFGH", bursts: int = 10) -> list[Row]:
@@ -332,7 +332,7 @@ def test_megadetectors_shape_is_written_and_its_audit_is_clean(tmp_path: Path) -
     theirs.mkdir()
     for name in ("classification_ds.csv", "splits.json"):
         shutil.copy(tmp_path / "dataset" / name, theirs / name)
-    dataset, unplaced = audit.read_split(theirs)
+    dataset, unplaced = leaks.read_split(theirs)
     assert unplaced == 0
     ours = {row["crop"]: row["split"] for row in read_dataset(tmp_path)}
     assert dict(zip(dataset["crop"], dataset["split"], strict=True)) == ours
@@ -368,10 +368,10 @@ def crops_of(rows: list[dict[str, str]], part: str, tmp_path: Path) -> list[Path
     return [tmp_path / "crops" / row["crop"] for row in rows if row["split"] == part]
 
 
-def audited(tmp_path: Path, folder: str = "dataset") -> stages.Counts:
+def audited(tmp_path: Path, folder: str = "dataset") -> perform.Counts:
     options = Options(crops_dir=tmp_path / "crops", output_dir=tmp_path / "none",
                       audit=tmp_path / folder)  # fmt: skip
-    counts = stages.perform("split", options)
+    counts = perform.perform("split", options)
     assert not (tmp_path / "none").exists()
     return counts
 

@@ -9,8 +9,10 @@ import pytest
 from shop import Done
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline import artifacts, classifier, stages
+from animl_pipeline.artifacts import tables
+from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, PipelineError
+from animl_pipeline.running import perform
 from animl_pipeline.stages import evaluate, split, train
 
 Pipeline = Callable[..., Done]
@@ -20,10 +22,8 @@ Pipeline = Callable[..., Done]
 def crops(here: Path) -> Path:
     """A current folder with crops/crops.csv and its pictures."""
     make_dataset(here, train=4, val=4, test=4)
-    table = artifacts.read(artifacts.DATASET, here / "dataset" / "dataset.csv")
-    artifacts.write(
-        artifacts.CROPS, here / "crops" / "crops.csv", table[list(artifacts.CROPS.columns)]
-    )
+    table = tables.read(tables.DATASET, here / "dataset" / "dataset.csv")
+    tables.write(tables.CROPS, here / "crops" / "crops.csv", table[list(tables.CROPS.columns)])
     for path in (here / "dataset").iterdir():
         path.unlink()
     return here
@@ -43,7 +43,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_record_says_what_was_done_with_what(crops: Path) -> None:
-    counts = stages.perform("split", split.Options(seed=4))
+    counts = perform.perform("split", split.Options(seed=4))
     record = read_record(crops / "dataset" / "split.json")
     assert list(record) == ["stage", "version", "options", "counts", "seconds", "inputs"]
     assert record["stage"] == "split"
@@ -55,17 +55,17 @@ def test_the_record_says_what_was_done_with_what(crops: Path) -> None:
 
 
 def test_the_record_holds_the_inputs_as_they_were_read(crops: Path) -> None:
-    stages.perform("split", split.Options(seed=0))
+    perform.perform("split", split.Options(seed=0))
     before = sha256(crops / "dataset" / "splits.json")
     options = split.Options(match_test=Path("dataset"), val_frac=0.4, seed=1)
-    stages.perform("split", options)  # writes over the file that it reads
+    perform.perform("split", options)  # writes over the file that it reads
     assert sha256(crops / "dataset" / "splits.json") != before
     record = read_record(crops / "dataset" / "split.json")
     assert record["inputs"]["dataset/splits.json"] == before
 
 
 def test_the_record_is_written_last(crops: Path) -> None:
-    stages.perform("split", split.Options())
+    perform.perform("split", split.Options())
     folder = crops / "dataset"
     times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert times.pop("split.json") >= max(times.values())
@@ -73,78 +73,78 @@ def test_the_record_is_written_last(crops: Path) -> None:
 
 
 def test_a_stage_that_fails_on_bad_input_leaves_everything_as_it_was(crops: Path) -> None:
-    stages.perform("split", split.Options())
+    perform.perform("split", split.Options())
     before = everything_in(crops / "dataset")
     for options in (split.Options(val_frac=0.5, test_frac=0.5), split.Options(min_locs=99)):
         with pytest.raises((InputInvalid, OptionError)):
-            stages.perform("split", options)
+            perform.perform("split", options)
     (crops / "crops" / "crops.csv").write_text("crop\n")
     with pytest.raises(InputInvalid):
-        stages.perform("split", split.Options())
+        perform.perform("split", split.Options())
     (crops / "crops" / "crops.csv").unlink()
     with pytest.raises(InputMissing):
-        stages.perform("split", split.Options())
+        perform.perform("split", split.Options())
     assert everything_in(crops / "dataset") == before
 
 
 def test_a_stage_that_fails_on_bad_input_at_first_leaves_no_record(crops: Path) -> None:
     with pytest.raises(InputInvalid):
-        stages.perform("split", split.Options(min_locs=99))
+        perform.perform("split", split.Options(min_locs=99))
     assert everything_in(crops / "dataset") == {}
 
 
 def test_an_unfinished_folder_is_refused_by_the_next_stage(crops: Path) -> None:
-    stages.perform("split", split.Options())
-    stages.journal(crops / "crops", "crop").touch()
+    perform.perform("split", split.Options())
+    perform.journal(crops / "crops", "crop").touch()
     with pytest.raises(InputInvalid, match="`pipeline crop` again"):
-        stages.perform("split", split.Options())
-    stages.journal(crops / "dataset", "split").touch()
+        perform.perform("split", split.Options())
+    perform.journal(crops / "dataset", "split").touch()
     with pytest.raises(InputInvalid, match="`pipeline split` again"):
-        stages.perform("train", train.Options())
+        perform.perform("train", train.Options())
 
 
 def test_a_stage_may_go_on_in_its_own_unfinished_folder(crops: Path) -> None:
-    stages.journal(crops / "dataset", "split").parent.mkdir(exist_ok=True)
-    stages.journal(crops / "dataset", "split").touch()
-    stages.perform("split", split.Options())
-    assert not stages.journal(crops / "dataset", "split").exists()
+    perform.journal(crops / "dataset", "split").parent.mkdir(exist_ok=True)
+    perform.journal(crops / "dataset", "split").touch()
+    perform.perform("split", split.Options())
+    assert not perform.journal(crops / "dataset", "split").exists()
     assert (crops / "dataset" / "split.json").exists()
 
 
 def test_an_unfinished_folder_stays_unfinished_when_the_input_is_refused(crops: Path) -> None:
-    stages.journal(crops / "dataset", "split").touch()
+    perform.journal(crops / "dataset", "split").touch()
     with pytest.raises(InputInvalid):
-        stages.perform("split", split.Options(min_locs=99))
-    assert stages.journal(crops / "dataset", "split").exists()
+        perform.perform("split", split.Options(min_locs=99))
+    assert perform.journal(crops / "dataset", "split").exists()
 
 
 def test_what_stops_a_stage_midway_leaves_it_unfinished_without_a_record(crops: Path) -> None:
-    stages.perform("split", split.Options())
+    perform.perform("split", split.Options())
     (crops / "dataset" / "splits.json.part").mkdir()  # so that it cannot be written
     with pytest.raises(OSError, match=r"splits\.json"):
-        stages.perform("split", split.Options(seed=1))
+        perform.perform("split", split.Options(seed=1))
     assert not (crops / "dataset" / "split.json").exists()
-    assert stages.journal(crops / "dataset", "split").exists()
+    assert perform.journal(crops / "dataset", "split").exists()
 
 
 def test_an_option_found_wrong_after_something_was_written_leaves_the_folder_unfinished(
     crops: Path,
 ) -> None:
-    stages.perform("split", split.Options())
+    perform.perform("split", split.Options())
     options = train.Options(
         **TINY | {"run_name": "one", "batch_size": 1, "model_name": "rexnet_100"}
     )
     with pytest.raises(OptionError, match="--batch-size"):
-        stages.perform("train", options)
+        perform.perform("train", options)
     assert (crops / "runs/one/augmentation.jpg").exists()
-    assert stages.journal(crops / "runs/one", "train").exists()
+    assert perform.journal(crops / "runs/one", "train").exists()
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan"), -1.0])
 def test_a_number_without_end_is_refused(crops: Path, number: float) -> None:
-    stages.perform("split", split.Options())
+    perform.perform("split", split.Options())
     with pytest.raises(OptionError, match="or more, and finite"):
-        stages.perform("train", train.Options(**TINY | {"ema_epochs": number}))
+        perform.perform("train", train.Options(**TINY | {"ema_epochs": number}))
 
 
 def test_crops_that_were_cut_by_another_rule_are_another_run(in_trained: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_missing_input_names_the_command_that_writes_it(here: Path) -> None:
         ("evaluate", evaluate.Options(), "pipeline train"),
     ):
         with pytest.raises(InputMissing, match=writer):
-            stages.perform(name, options)
+            perform.perform(name, options)
     assert list(here.iterdir()) == []
 
 
@@ -172,14 +172,14 @@ def test_a_folder_in_the_place_of_an_input_is_a_message(crops: Path) -> None:
     (crops / "crops" / "crops.csv").unlink()
     (crops / "crops" / "crops.csv").mkdir()
     with pytest.raises(PipelineError, match=r"crops\.csv"):
-        stages.perform("split", split.Options())
+        perform.perform("split", split.Options())
 
 
 @pytest.mark.parametrize("option", ["--weights", "--label-spec"])
 def test_a_folder_in_the_place_of_a_file_option_is_a_message(
     crops: Path, pipeline: Pipeline, option: str
 ) -> None:
-    stages.perform("split", split.Options())
+    perform.perform("split", split.Options())
     command = {"--weights": "train", "--label-spec": "split"}[option]
     done = pipeline(command, option, crops / "crops")
     assert done.code == 1
@@ -190,7 +190,7 @@ def test_a_folder_in_the_place_of_a_file_option_is_a_message(
 def test_evaluate_refuses_a_split_without_crops_before_it_writes_anything(
     in_trained: Path,
 ) -> None:
-    stages.perform("evaluate", evaluate.Options())
+    perform.perform("evaluate", evaluate.Options())
     dataset = in_trained / "dataset" / "dataset.csv"
     rows = dataset.read_text().splitlines()
     kept = [row for row in rows if not row.endswith(",val")]
@@ -198,16 +198,16 @@ def test_evaluate_refuses_a_split_without_crops_before_it_writes_anything(
     folder = in_trained / "runs" / "first" / "evaluation"
     before = everything_in(folder)
     with pytest.raises(InputInvalid, match="val"):
-        stages.perform("evaluate", evaluate.Options(splits="test,val"))
+        perform.perform("evaluate", evaluate.Options(splits="test,val"))
     assert everything_in(folder) == before
 
 
 def test_a_run_that_may_not_be_called_so_is_refused_before_anything_is_made(crops: Path) -> None:
-    stages.perform("split", split.Options())
+    perform.perform("split", split.Options())
     before = sorted(crops.rglob("*"))
     for run_name in ("../outside", str(crops / "outside"), "a\nb", "latest"):
         with pytest.raises(OptionError, match="--run-name"):
-            stages.perform("train", train.Options(run_name=run_name))
+            perform.perform("train", train.Options(run_name=run_name))
     assert sorted(crops.rglob("*")) == before
 
 
@@ -218,22 +218,22 @@ def test_starting_over_from_weights_that_are_none_leaves_the_run_as_it_was(
     before = everything_in(in_trained / "runs" / "first")
     options = {"run_name": "first", "resume": False, "weights": Path("bad.pt")}
     with pytest.raises(InputInvalid, match=r"bad\.pt"):
-        stages.perform("train", train.Options(**TINY | options))
+        perform.perform("train", train.Options(**TINY | options))
     assert everything_in(in_trained / "runs" / "first") == before
 
 
 def test_training_that_cannot_have_its_weights_leaves_no_unfinished_run(
     crops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stages.perform("split", split.Options())
+    perform.perform("split", split.Options())
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(crops / "home"))
     with pytest.raises(PipelineError, match="--no-pretrained"):
-        stages.perform("train", train.Options(run_name="one", model_name="efficientnet-b0"))
-    assert not stages.journal(crops / "runs" / "one", "train").exists()
+        perform.perform("train", train.Options(run_name="one", model_name="efficientnet-b0"))
+    assert not perform.journal(crops / "runs" / "one", "train").exists()
 
 
 def test_what_a_run_was_trained_with_is_checked_by_its_fingerprint(in_trained: Path) -> None:
@@ -248,7 +248,7 @@ def test_what_a_run_was_trained_with_is_checked_by_its_fingerprint(in_trained: P
 
 def test_counts_tolerate_as_many_failures_as_the_fraction_says() -> None:
     def counts(failed: int, tolerate: float) -> bool:
-        found = stages.Counts(items={}, summary="", failed=failed, total=100, tolerate=tolerate)
+        found = perform.Counts(items={}, summary="", failed=failed, total=100, tolerate=tolerate)
         return found.too_many_failed
 
     assert not counts(0, 0.0)

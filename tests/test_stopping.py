@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from animl_pipeline import stopping
 from animl_pipeline.errors import Stopped
+from animl_pipeline.running import stopping
 
 
 def send(number: int) -> None:

@@ -7,9 +7,9 @@ import pytest
 from flaky_proxy import Proxy, flaky_proxy
 from small_export import put, put_in_parts, request
 
-from animl_pipeline import storage
 from animl_pipeline.errors import ObjectUnavailable, OptionError, StorageRefused
-from animl_pipeline.storage.s3 import Bucket
+from animl_pipeline.sources import source as storage
+from animl_pipeline.sources.bucket import Bucket
 
 BUCKET = "storage-tests"
 DATA = b"a picture of a fox " * 200

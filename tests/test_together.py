@@ -12,11 +12,12 @@ import pytest
 import small_training
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline import classifier, devices, learning, processes, stages
-from animl_pipeline.classifier import Predictions
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier.card import Predictions
 from animl_pipeline.errors import OptionError
-from animl_pipeline.learning import together
+from animl_pipeline.running import devices, perform, processes
 from animl_pipeline.stages import crop, train
+from animl_pipeline.training import distributed, loop
 
 # Sums in another order, and batch norm's variance by another formula, over four steps. Dropout is
 # off: its masks are each process's own.
@@ -85,13 +86,13 @@ def test_the_loss_on_val_is_that_of_one_process_with_the_same_weights(
     table = pd.read_csv(run_of_two / "dataset/dataset.csv", keep_default_na=False)
     rows = table[table["split"] == "val"]
     truth = [card.labels.index(label) for label in rows["label"]]
-    data = learning.data.Crops(
+    data = loop.data.Crops(
         run_of_two / "crops", list(rows["crop"]), truth, classifier.transform(card)
     )
     fabric = devices.make_fabric("cpu", "32-true")
-    batches = learning.data.loader(data, workers=0, batch_size=2)
+    batches = loop.data.loader(data, workers=0, batch_size=2)
     found = classifier.predict(fabric, fabric.setup(network), batches, "val")
-    figures = learning.score(found, card.labels)
+    figures = loop.score(found, card.labels)
     row = pd.read_csv(run_of_two / "runs/two/history.csv").iloc[card.epoch]
     assert figures["log_loss"] == pytest.approx(row["val_loss"], rel=1e-5)
 
@@ -100,7 +101,7 @@ def test_one_process_goes_on_with_what_two_began(
     run_of_two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(run_of_two)
-    stages.perform("train", train.Options(**TINY, epochs=3, run_name="two", device="cpu"))
+    perform.perform("train", train.Options(**TINY, epochs=3, run_name="two", device="cpu"))
     assert len(pd.read_csv("runs/two/history.csv")) == 3
 
 
@@ -108,13 +109,13 @@ def test_other_stages_are_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(OptionError, match="torchrun"):
-        stages.perform("crop", crop.Options())
+        perform.perform("crop", crop.Options())
 
 
 def test_gathering_what_one_process_predicted_changes_nothing() -> None:
     soft = np.random.default_rng(0).dirichlet([1, 1], 3)
     own = Predictions(soft, np.array([0, 1, 1]), np.array([True, False, True, True]))
-    found = together.gathered(own, 4)
+    found = distributed.gathered(own, 4)
     np.testing.assert_array_equal(found.probabilities, soft)
     np.testing.assert_array_equal(found.readable, own.readable)
 

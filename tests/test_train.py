@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from shop import Done
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline import artifacts, stages
+from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid, OptionError, WeightsMissing
+from animl_pipeline.running import perform
 from animl_pipeline.stages import train
 
 Pipeline = Callable[..., Done]
@@ -65,8 +66,8 @@ def test_model_json_says_everything_a_user_of_the_weights_needs(trained: Path) -
 
 
 def test_a_run_keeps_which_crops_it_was_trained_on(trained: Path) -> None:
-    kept = artifacts.read(artifacts.TRAINED_ON, trained / RUN / "trained_on.csv")
-    dataset = artifacts.read(artifacts.DATASET, trained / "dataset/dataset.csv")
+    kept = tables.read(tables.TRAINED_ON, trained / RUN / "trained_on.csv")
+    dataset = tables.read(tables.DATASET, trained / "dataset/dataset.csv")
     used = dataset[dataset["split"] != "test"].reset_index(drop=True)
     assert kept.equals(used[list(kept.columns)])
 
@@ -81,7 +82,7 @@ def test_the_card_says_how_the_crops_were_cut(here: Path) -> None:
     make_dataset(here)
     cut = {"square_crops": False, "margin": 0.25, "quality": 80}
     (here / "crops/crop.json").write_text(json.dumps({"options": cut}))
-    stages.perform("train", options())
+    perform.perform("train", options())
     assert cut.items() <= json.loads((RUN / "model.json").read_bytes())["crop_rule"].items()
 
 
@@ -92,7 +93,7 @@ def test_last_pt_loads_without_running_code(trained: Path) -> None:
 
 
 def test_history_has_a_row_for_each_epoch(trained: Path) -> None:
-    history = artifacts.read(artifacts.HISTORY, trained / RUN / "history.csv")
+    history = tables.read(tables.HISTORY, trained / RUN / "history.csv")
     assert list(history.columns) == [
         "epoch", "lr", "train_loss", "val_loss", "val_balanced_accuracy",
         "val_macro_average_precision", "seconds", "images_per_second",
@@ -102,14 +103,14 @@ def test_history_has_a_row_for_each_epoch(trained: Path) -> None:
 
 
 def test_the_best_epoch_by_val_is_what_is_kept(trained: Path) -> None:
-    history = artifacts.read(artifacts.HISTORY, trained / RUN / "history.csv")
+    history = tables.read(tables.HISTORY, trained / RUN / "history.csv")
     card = json.loads((trained / RUN / "model.json").read_bytes())
     assert card["epoch"] == int(history["val_macro_average_precision"].argmax())
 
 
 def test_a_run_without_a_name_is_called_by_its_options_and_data(here: Path) -> None:
     make_dataset(here)
-    stages.perform("train", options(run_name=None))
+    perform.perform("train", options(run_name=None))
     [name] = [path.name for path in Path("runs").iterdir() if path.name != "latest"]
     assert name.startswith("efficientnet-b0-")
     assert options(run_name=None).folder.name == name
@@ -121,7 +122,7 @@ def test_a_run_without_a_name_is_called_by_its_options_and_data(here: Path) -> N
 
 def test_running_again_redoes_nothing(in_trained: Path) -> None:
     before = {path.name: path.read_bytes() for path in RUN.iterdir()}
-    stages.perform("train", options(epochs=2))
+    perform.perform("train", options(epochs=2))
     after = {path.name: path.read_bytes() for path in RUN.iterdir()}
     for name in ("model.safetensors", "model.json", "last.pt", "history.csv"):
         assert after[name] == before[name]
@@ -129,7 +130,7 @@ def test_running_again_redoes_nothing(in_trained: Path) -> None:
 
 def test_the_same_seed_makes_the_same_weights(trained: Path, here: Path) -> None:
     make_dataset(here)
-    stages.perform("train", options(epochs=2))
+    perform.perform("train", options(epochs=2))
     mine, first = (load_file(path / RUN / "model.safetensors") for path in (here, trained))
     assert mine.keys() == first.keys()
     assert all(torch.equal(tensor, first[name]) for name, tensor in mine.items())
@@ -137,7 +138,7 @@ def test_the_same_seed_makes_the_same_weights(trained: Path, here: Path) -> None
 
 def test_another_seed_makes_other_weights(trained: Path, here: Path) -> None:
     make_dataset(here)
-    stages.perform("train", options(epochs=2, seed=1))
+    perform.perform("train", options(epochs=2, seed=1))
     mine, first = (load_file(path / RUN / "model.safetensors") for path in (here, trained))
     assert not all(torch.equal(tensor, first[name]) for name, tensor in mine.items())
 
@@ -145,7 +146,7 @@ def test_another_seed_makes_other_weights(trained: Path, here: Path) -> None:
 def test_other_options_under_the_same_name_are_refused(in_trained: Path) -> None:
     before = (RUN / "model.safetensors").read_bytes()
     with pytest.raises(InputInvalid, match="--run-name"):
-        stages.perform("train", options(epochs=2, lr=0.5))
+        perform.perform("train", options(epochs=2, lr=0.5))
     assert (RUN / "model.safetensors").read_bytes() == before
     assert (RUN / "train.json").exists()
 
@@ -153,24 +154,24 @@ def test_other_options_under_the_same_name_are_refused(in_trained: Path) -> None
 def test_other_data_under_the_same_name_is_refused(in_trained: Path) -> None:
     make_dataset(in_trained, train=3)
     with pytest.raises(InputInvalid, match="--no-resume"):
-        stages.perform("train", options(epochs=2))
+        perform.perform("train", options(epochs=2))
 
 
 def test_no_resume_starts_over(in_trained: Path) -> None:
-    stages.perform("train", options(epochs=1, resume=False))
-    assert artifacts.read(artifacts.HISTORY, RUN / "history.csv")["epoch"].tolist() == [0]
+    perform.perform("train", options(epochs=1, resume=False))
+    assert tables.read(tables.HISTORY, RUN / "history.csv")["epoch"].tolist() == [0]
 
 
 def test_a_damaged_state_is_a_message(in_trained: Path) -> None:
     (RUN / "last.pt").write_bytes((RUN / "last.pt").read_bytes()[:1000])
     with pytest.raises(InputInvalid, match="--no-resume"):
-        stages.perform("train", options(epochs=2))
+        perform.perform("train", options(epochs=2))
 
 
 def test_training_stops_when_nothing_gets_better(here: Path) -> None:
     make_dataset(here)
-    stages.perform("train", options(epochs=30, patience=1, lr=0.0))
-    assert len(artifacts.read(artifacts.HISTORY, RUN / "history.csv")) == 2
+    perform.perform("train", options(epochs=30, patience=1, lr=0.0))
+    assert len(tables.read(tables.HISTORY, RUN / "history.csv")) == 2
 
 
 # Data that is unusual
@@ -179,14 +180,14 @@ def test_training_stops_when_nothing_gets_better(here: Path) -> None:
 @pytest.mark.parametrize("labels", [("bird", "fox"), ("bird",)], ids=["two labels", "one label"])
 def test_few_labels_are_enough(here: Path, labels: tuple[str, ...]) -> None:
     make_dataset(here, labels)
-    stages.perform("train", options())
+    perform.perform("train", options())
     assert json.loads((RUN / "model.json").read_bytes())["labels"] == list(labels)
 
 
 def test_without_val_the_last_epoch_is_kept(here: Path) -> None:
     make_dataset(here, val=0)
-    stages.perform("train", options(epochs=2))
-    history = artifacts.read(artifacts.HISTORY, RUN / "history.csv")
+    perform.perform("train", options(epochs=2))
+    history = tables.read(tables.HISTORY, RUN / "history.csv")
     assert history["val_loss"].isna().all()
     assert json.loads((RUN / "model.json").read_bytes())["epoch"] == 1
 
@@ -194,16 +195,16 @@ def test_without_val_the_last_epoch_is_kept(here: Path) -> None:
 def test_a_label_without_crops_in_train_or_val_is_no_trouble(here: Path) -> None:
     make_dataset(here)
     path = here / "dataset/dataset.csv"
-    table = artifacts.read(artifacts.DATASET, path)
+    table = tables.read(tables.DATASET, path)
     fox = table["label"] == "fox"
-    artifacts.write(artifacts.DATASET, path, table[~fox | (table["split"] == "test")])
-    stages.perform("train", options())
+    tables.write(tables.DATASET, path, table[~fox | (table["split"] == "test")])
+    perform.perform("train", options())
     assert json.loads((RUN / "model.json").read_bytes())["labels"] == ["bird", "fox", "lizard"]
 
 
 def test_a_last_batch_of_one_is_trained_on(here: Path) -> None:
     make_dataset(here, ("bird", "fox"), train=1, val=1)
-    stages.perform("train", options(batch_size=1))
+    perform.perform("train", options(batch_size=1))
     assert (RUN / "model.safetensors").exists()
 
 
@@ -214,7 +215,7 @@ def test_the_crops_of_a_test_need_not_be_there(here: Path, name: str) -> None:
     path.write_text(path.read_text().replace(",test\n", f",{name}\n"))
     for path in (here / "crops/isle").glob("test*"):
         shutil.rmtree(path)
-    stages.perform("train", options())
+    perform.perform("train", options())
     assert (RUN / "model.safetensors").exists()
 
 
@@ -233,7 +234,7 @@ def test_a_crop_that_cannot_be_read_is_replaced_and_said(
 ) -> None:
     make_dataset(here)
     Path("crops/isle/train0/fox0.jpg___foxtrain0.jpg").write_bytes(b"no picture")
-    stages.perform("train", options(label_weighted=False))
+    perform.perform("train", options(label_weighted=False))
     assert "1 crops could not be read" in caplog.text
 
 
@@ -255,7 +256,7 @@ def test_a_label_that_is_not_in_the_index_is_a_message(here: Path) -> None:
     make_dataset(here)
     Path("dataset/label_index.json").write_text('{"0": "bird", "1": "fox"}')
     with pytest.raises(InputInvalid, match="'lizard' is not in label_index"):
-        stages.perform("train", options())
+        perform.perform("train", options())
 
 
 def test_a_dataset_that_is_not_there_is_a_message(pipeline: Pipeline) -> None:
@@ -309,11 +310,11 @@ def test_a_damaged_download_of_the_weights_is_a_message(
     no_network.mkdir(parents=True)
     (no_network / url_map["efficientnet-b0"].rpartition("/")[2]).write_bytes(b"half a file")
     with pytest.raises((WeightsMissing, InputInvalid)):
-        stages.perform("train", options(pretrained=True))
+        perform.perform("train", options(pretrained=True))
 
 
 def test_training_may_start_from_the_weights_of_another_run(in_trained: Path) -> None:
-    stages.perform("train", options(run_name="second", weights=RUN / "model.safetensors", lr=0.0))
+    perform.perform("train", options(run_name="second", weights=RUN / "model.safetensors", lr=0.0))
     first = load_file(RUN / "model.safetensors")
     second = load_file("runs/second/model.safetensors")
     learned = [name for name in first if name.endswith((".weight", ".bias"))]
@@ -326,7 +327,7 @@ def test_weights_of_another_number_of_labels_give_all_but_the_head(
 ) -> None:
     make_dataset(in_trained, ("bird", "fox"))
     weights = RUN / "model.safetensors"
-    stages.perform("train", options(run_name="second", weights=weights, lr=0.0))
+    perform.perform("train", options(run_name="second", weights=weights, lr=0.0))
     assert "_fc.weight" in caplog.text
     first, second = load_file(weights), load_file("runs/second/model.safetensors")
     assert torch.equal(first["_conv_stem.weight"], second["_conv_stem.weight"])
@@ -341,7 +342,7 @@ def test_weights_that_hold_code_are_not_opened(here: Path) -> None:
     make_dataset(here)
     torch.save({"model": Evil()}, "evil.pt")
     with pytest.raises(InputInvalid, match="more than tensors"):
-        stages.perform("train", options(weights=Path("evil.pt")))
+        perform.perform("train", options(weights=Path("evil.pt")))
     assert not Path("executed").exists()
 
 
@@ -351,13 +352,13 @@ def test_a_file_that_holds_no_weights_is_a_message(here: Path, name: str, conten
     make_dataset(here)
     Path(name).write_bytes(content)
     with pytest.raises(InputInvalid, match=name):
-        stages.perform("train", options(weights=Path(name)))
+        perform.perform("train", options(weights=Path(name)))
 
 
 def test_weights_of_another_network_are_a_message(in_trained: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(3)}, "other.pt")
     with pytest.raises(InputInvalid, match="--model-name"):
-        stages.perform("train", options(run_name="second", weights=Path("other.pt")))
+        perform.perform("train", options(run_name="second", weights=Path("other.pt")))
 
 
 # Options
@@ -376,7 +377,7 @@ def test_weights_of_another_network_are_a_message(in_trained: Path) -> None:
 def test_an_option_that_makes_no_sense_is_wrong_usage(here: Path, changes: dict[str, str]) -> None:
     make_dataset(here)
     with pytest.raises(OptionError):
-        stages.perform("train", options(**changes))
+        perform.perform("train", options(**changes))
     assert not Path("runs/latest").exists()
 
 
@@ -386,7 +387,7 @@ def test_a_run_name_that_is_no_folder_s_name_is_refused_before_anything_is_writt
 ) -> None:
     make_dataset(here)
     with pytest.raises(OptionError, match="--run-name"):
-        stages.perform("train", options(run_name=name))
+        perform.perform("train", options(run_name=name))
     assert not Path("runs").exists() or not any(Path("runs").iterdir())
     assert {path.name for path in here.iterdir()} <= {"crops", "dataset", "runs"}
     assert not Path("/tmp/outside-of-runs").exists()

@@ -19,11 +19,12 @@ from shop import Done
 from small_dataset import COLOURS, TINY, make_dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from animl_pipeline import artifacts, stages
+from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid, OptionError
-from animl_pipeline.recipe import Freeze, Optimizer, Schedule, SelectBy
-from animl_pipeline.stages import Counts
+from animl_pipeline.running import perform
+from animl_pipeline.running.perform import Counts
 from animl_pipeline.stages.train import Options
+from animl_pipeline.training.recipe import Freeze, Optimizer, Schedule, SelectBy
 
 Pipeline = Callable[..., Done]
 RUN = Path("runs/first")
@@ -31,11 +32,13 @@ MANY = tuple(f"label{number:02}" for number in range(20))
 
 
 def train(**changes: Any) -> Counts:
-    return stages.perform("train", Options(**{**TINY, "epochs": 1, "run_name": "first", **changes}))
+    return perform.perform(
+        "train", Options(**{**TINY, "epochs": 1, "run_name": "first", **changes})
+    )
 
 
 def history(run: Path = RUN) -> pd.DataFrame:
-    table = artifacts.read(artifacts.HISTORY, run / "history.csv")
+    table = tables.read(tables.HISTORY, run / "history.csv")
     return table.drop(columns=["seconds", "images_per_second"])
 
 
@@ -49,7 +52,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def change_dataset(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     path = folder / "dataset/dataset.csv"
-    artifacts.write(artifacts.DATASET, path, change(artifacts.read(artifacts.DATASET, path)))
+    tables.write(tables.DATASET, path, change(tables.read(tables.DATASET, path)))
 
 
 # Going on
@@ -285,11 +288,11 @@ def events(trained: Path) -> EventAccumulator:
     return found
 
 
-@pytest.mark.parametrize("column", artifacts.HISTORY.columns[1:])
+@pytest.mark.parametrize("column", tables.HISTORY.columns[1:])
 def test_every_column_of_history_is_a_curve(
     trained: Path, events: EventAccumulator, column: str
 ) -> None:
-    table = artifacts.read(artifacts.HISTORY, trained / RUN / "history.csv")
+    table = tables.read(tables.HISTORY, trained / RUN / "history.csv")
     points = events.Scalars(column)
     assert [point.step for point in points] == table["epoch"].tolist()
     assert [point.value for point in points] == pytest.approx(table[column].tolist())
@@ -306,7 +309,7 @@ def test_every_label_has_a_curve_of_recall_and_of_average_precision(
             [point.value for point in events.Scalars(f"{figure}/{label}")]
             for label in ("bird", "fox", "lizard")
         ]
-        means = artifacts.read(artifacts.HISTORY, trained / RUN / "history.csv")[column]
+        means = tables.read(tables.HISTORY, trained / RUN / "history.csv")[column]
         assert np.mean(values, axis=0) == pytest.approx(means.tolist())
 
 

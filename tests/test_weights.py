@@ -12,9 +12,10 @@ from efficientnet_pytorch import EfficientNet
 from safetensors.torch import save_file
 from torch import nn
 
-from animl_pipeline import classifier, networks, weights
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier import networks, weights
 from animl_pipeline.errors import InputInvalid, WeightsMissing
-from animl_pipeline.learning.starting import network_for
+from animl_pipeline.training.initial import network_for
 
 LABELS = ["bird", "fox", "skunk"]
 

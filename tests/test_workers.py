@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from animl_pipeline import workers
+from animl_pipeline.running import workers
 
 
 @pytest.mark.parametrize("at_a_time", [1, 2, 7])

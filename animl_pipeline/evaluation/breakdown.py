@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from animl_pipeline import calibration, intervals, metrics
-from animl_pipeline.scored import Floats, Ints, Rows, Scored
+from animl_pipeline.evaluation import calibration, intervals, metrics
+from animl_pipeline.evaluation.scored import Floats, Ints, Rows, Scored
 
 SMALL_BOX_MAX = 0.02  # of the image's area: below it few pixels are left of the animal
 FIGURES = ("accuracy", "macro_average_precision")

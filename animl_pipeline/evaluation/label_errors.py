@@ -6,8 +6,8 @@ label's own. It needs no second network, and no temperature changes its order by
 
 import numpy as np
 
-from animl_pipeline import calibration
-from animl_pipeline.scored import Floats, Ints, Scored
+from animl_pipeline.evaluation import calibration
+from animl_pipeline.evaluation.scored import Floats, Ints, Scored
 
 
 def margins(scored: Scored) -> tuple[Floats, Ints]:

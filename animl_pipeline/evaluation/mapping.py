@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from animl_pipeline import files
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.scored import Floats
+from animl_pipeline.evaluation.scored import Floats
+from animl_pipeline.files import whole
 
 Mapping = dict[str, list[str]]
 
@@ -19,7 +19,7 @@ def read(path: Path, *, members: list[str], targets: list[str] | None = None) ->
     Raises:
         InputMissing, InputInvalid: with the target and what is wrong with it.
     """
-    content = files.read_json(path, written_by="a person")
+    content = whole.read_json(path, written_by="a person")
     if not isinstance(content, dict) or not content:
         raise InputInvalid(f'{path} is to be {{"target": ["label of the classifier", ...], ...}}.')
     taken: dict[str, str] = {}

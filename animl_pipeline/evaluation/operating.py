@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from animl_pipeline import intervals
-from animl_pipeline.scored import Floats, Ints, Rows, Scored
+from animl_pipeline.evaluation import intervals
+from animl_pipeline.evaluation.scored import Floats, Ints, Rows, Scored
 
 REVIEW_PRECISIONS = (0.9, 0.95, 0.99)
 EMPTY_LOSSES = (0.0, 0.01, 0.05)

@@ -7,9 +7,10 @@ import pandas as pd
 from lightning_fabric import Fabric
 from torch import nn
 
-from animl_pipeline.classifier import Card
+from animl_pipeline.classifier.card import Card
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.evaluation import Split, prediction, split_of
+from animl_pipeline.evaluation import predicting
+from animl_pipeline.evaluation.figures import Split, split_of
 from animl_pipeline.evaluation.mapping import Mapping
 
 
@@ -38,7 +39,7 @@ def predicted(
         if rows.empty and name not in asked:
             continue
         _check(rows, name, labels)
-        found = prediction.predict(fabric, network, card, rows, crops_dir, name)
+        found = predicting.predict(fabric, network, card, rows, crops_dir, name)
         if lost := found.unreadable:
             unreadable[name] = {"n": len(lost), "of": len(rows), "crops": lost}
         if found.rows.empty and name not in asked:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animl_pipeline import files
 from animl_pipeline.errors import InputInvalid
+from animl_pipeline.files import whole
 from animl_pipeline.formats import csv_file
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def refuse(labels: Iterable[str]) -> None:
 def write(folder: Path, dataset: "pd.DataFrame") -> None:
     """Write classification_ds.csv."""
     table = dataset[list(OUR_NAME.values())].set_axis(list(OUR_NAME), axis="columns")
-    with files.whole(folder / NAME) as part:
+    with whole.whole(folder / NAME) as part:
         table.to_csv(part, index=False, lineterminator="\n", encoding="utf-8")
 
 
@@ -61,7 +61,7 @@ def places(path: Path) -> Iterator[tuple[str, Place]]:
     Raises:
         InputMissing, InputInvalid: it is not there, or not lists of units by part.
     """
-    content = files.read_json(path, written_by="`pipeline split`")
+    content = whole.read_json(path, written_by="`pipeline split`")
     if not isinstance(content, dict):
         raise InputInvalid(f"{path} is to be an object of lists of locations by part.")
     for part, units in content.items():

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from animl_pipeline.boxes import Box
+from animl_pipeline.catalogue import sequences
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.files import Names, unsafe_reason
-from animl_pipeline.formats import coco_box, json_file, sequences
+from animl_pipeline.files.whole import Names, unsafe_reason
+from animl_pipeline.formats import coco_box, json_file
 
 IMAGE_FIELDS = (
     "id", "file_name", "original_relative_path", "serving_bucket_key", "location", "datetime",

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from animl_pipeline import files
 from animl_pipeline.boxes import Box
 from animl_pipeline.errors import InputInvalid
+from animl_pipeline.files import whole
 from animl_pipeline.formats import json_file
 
 FORMAT_VERSION = "1.6"
@@ -172,7 +172,7 @@ def write(path: Path, images: Iterable[Image], *, detector: str, **info: Any) ->
         "classification_categories": {number: name for name, number in ids.items()},
         "images": (_record(image, ids) for image in images),
     }
-    files.write_lines(path, content)
+    whole.write_lines(path, content)
 
 
 def _labels(detection: Detection) -> tuple[tuple[str, float], ...]:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from animl_pipeline.plots import COLOURS, DASHES, FAINT, WIDTH_IN, styled, svg, unit_square
+from animl_pipeline.report.plots import COLOURS, DASHES, FAINT, WIDTH_IN, styled, svg, unit_square
 
 
 def reliability(bins: dict[str, list[dict[str, Any]]]) -> str:

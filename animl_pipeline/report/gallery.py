@@ -8,10 +8,10 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
-from animl_pipeline import images
-from animl_pipeline.classifier import Card
+from animl_pipeline.classifier.card import Card
 from animl_pipeline.errors import ImageUnusable
-from animl_pipeline.files import unsafe_reason
+from animl_pipeline.files.whole import unsafe_reason
+from animl_pipeline.images import opening
 from animl_pipeline.report import gradcam
 
 THUMBNAIL_PX = 112
@@ -30,7 +30,7 @@ class Pictures:
         if unsafe_reason(crop):
             return []
         try:
-            image = images.open_upright(self.crops_dir / crop)
+            image = opening.open_upright(self.crops_dir / crop)
         except ImageUnusable:
             return []
         pictures = [image]

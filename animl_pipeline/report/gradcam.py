@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from animl_pipeline import classifier, networks
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier import networks
 
 TINT = (213, 94, 0)  # vermilion of Okabe & Ito, told apart by colour-blind readers
 STRENGTH = 0.65

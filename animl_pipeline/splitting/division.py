@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.splitting.audit import PARTS, SEEN_TEST, TEST, TRAIN, VAL
+from animl_pipeline.splitting.audit.leaks import PARTS, SEEN_TEST, TEST, TRAIN, VAL
 from animl_pipeline.splitting.times import sequence_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def divide(
     """
     import numpy as np
 
-    from animl_pipeline.splitting.partition import partition
+    from animl_pipeline.splitting.partition.solve import partition
 
     fixed = dataset[dataset["split"] == TRAIN][unit].drop_duplicates()
     counts = [NOT_CHOSEN, TRAIN] if TRAIN in targets else [NOT_CHOSEN]

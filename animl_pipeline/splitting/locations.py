@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.formats import csv_file
-from animl_pipeline.labels import ANY_DATASET, covers
+from animl_pipeline.splitting.labels.spec import ANY_DATASET, covers
 
 if TYPE_CHECKING:
     import pandas as pd

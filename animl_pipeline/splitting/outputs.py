@@ -4,17 +4,19 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, files
+from animl_pipeline.artifacts import tables
+from animl_pipeline.files import whole
 from animl_pipeline.formats import classification_ds
-from animl_pipeline.splitting import division, page
-from animl_pipeline.splitting.audit import SEEN_TEST
+from animl_pipeline.report import split_page
+from animl_pipeline.splitting import division
+from animl_pipeline.splitting.audit.leaks import SEEN_TEST
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLD = re.compile(r"fold_\d+")
 NAMES = (
-    artifacts.DATASET.name, "splits.json", "label_index.json", "split_report.json",
+    tables.DATASET.name, "splits.json", "label_index.json", "split_report.json",
     "split_report.html", classification_ds.NAME,
 )  # fmt: skip
 
@@ -29,13 +31,13 @@ def write(
 ) -> None:
     """Write the dataset, its split, its labels and its reports."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = dataset[list(artifacts.DATASET.columns)].sort_values("crop")
-    artifacts.write(artifacts.DATASET, folder / artifacts.DATASET.name, table)
-    files.write_json(folder / "splits.json", division.splits_of(dataset, unit))
+    table = dataset[list(tables.DATASET.columns)].sort_values("crop")
+    tables.write(tables.DATASET, folder / tables.DATASET.name, table)
+    whole.write_json(folder / "splits.json", division.splits_of(dataset, unit))
     labels = sorted(dataset["label"].unique())
-    files.write_json(folder / "label_index.json", {str(i): name for i, name in enumerate(labels)})
-    files.write_json(folder / "split_report.json", report)
-    files.write_text(folder / "split_report.html", page.render(report, table))
+    whole.write_json(folder / "label_index.json", {str(i): name for i, name in enumerate(labels)})
+    whole.write_json(folder / "split_report.json", report)
+    whole.write_text(folder / "split_report.html", split_page.render(report, table))
     if megadetector:
         # Its splits are of locations, so what is set apart at one of train would be trained on.
         classification_ds.write(folder, table[table["split"] != SEEN_TEST])

@@ -4,10 +4,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.labels import LabelSpec
-from animl_pipeline.splitting import labelling
-from animl_pipeline.splitting.audit import TRAIN
+from animl_pipeline.splitting.audit.leaks import TRAIN
 from animl_pipeline.splitting.division import NOT_CHOSEN
+from animl_pipeline.splitting.labels import applying
+from animl_pipeline.splitting.labels.spec import LabelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def _merged(
     while True:
         found = _rare(dataset, spec, unit, least, units)
         found = [record for record in found if record["crops"]]
-        dataset, merged = labelling.with_parents(dataset, spec, {r["label"] for r in found})
+        dataset, merged = applying.with_parents(dataset, spec, {r["label"] for r in found})
         if not merged:
             return dataset, records
         for record in found:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline.splitting.audit import PARTS, SEEN_TEST
+from animl_pipeline.splitting.audit.leaks import PARTS, SEEN_TEST
 from animl_pipeline.splitting.locations import PLACE
 
 if TYPE_CHECKING:

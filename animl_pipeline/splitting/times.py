@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from animl_pipeline.catalogue import sequences
 from animl_pipeline.errors import OptionError
-from animl_pipeline.formats import sequences
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from animl_pipeline import export_check, files
+from animl_pipeline.catalogue import checking
+from animl_pipeline.files import whole
 from animl_pipeline.formats import coco
-from animl_pipeline.stages import Counts, option
+from animl_pipeline.running.perform import Counts, option
 
 TELLS_MAX = 40  # categories on the terminal; the file has them all
 CLOCKS = timedelta(days=1)  # a camera without an offset is east of us, at most
@@ -37,8 +38,8 @@ class Options:
 
 def run(options: Options) -> Counts:
     """Report on an export: what is found is no failure of the command."""
-    found = export_check.report(coco.read(options.coco_file), datetime.now(UTC) + CLOCKS)
-    files.write_json(options.output_file, found)
+    found = checking.report(coco.read(options.coco_file), datetime.now(UTC) + CLOCKS)
+    whole.write_json(options.output_file, found)
     kinds = {one["what"]: one["count"] for one in found["findings"]}
     return Counts(
         items={"images": found["images"], "annotations": found["annotations"],

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from animl_pipeline import conversion, reasons
+from animl_pipeline.catalogue import conversion, reasons
 from animl_pipeline.errors import OptionError
-from animl_pipeline.formats import coco, coco_out, megadetector
-from animl_pipeline.stages import Counts, option
+from animl_pipeline.formats import coco, coco_write, megadetector
+from animl_pipeline.running.perform import Counts, option
 
 
 class To(StrEnum):
@@ -48,7 +48,7 @@ def run(options: Options) -> Counts:
         results = megadetector.read(options.input_file)
         export = conversion.export_of(results, options.input_file.stem)
         left_out = [*export.image_problems, *export.annotation_problems]
-        coco_out.write(options.output_file, export)
+        coco_write.write(options.output_file, export)
         images, boxes = len(export.images), len(export.annotations)
     else:
         export = coco.read(options.input_file)

@@ -20,22 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import (
-    artifacts,
-    conversion,
-    cutting,
-    files,
-    images,
-    ledger,
-    reasons,
-    selection,
-    workers,
-)
-from animl_pipeline.cutting import CROP_MARK, Outcome, crop_name
+from animl_pipeline.artifacts import tables
+from animl_pipeline.catalogue import conversion, reasons
+from animl_pipeline.crops import cutting, selection
+from animl_pipeline.crops.cutting import CROP_MARK, Outcome, crop_name
+from animl_pipeline.crops.selection import Chosen
 from animl_pipeline.errors import ImageUnusable, InputInvalid, OptionError
+from animl_pipeline.files import whole
 from animl_pipeline.formats import coco, megadetector
-from animl_pipeline.selection import Chosen
-from animl_pipeline.stages import Counts, option, refuse_unfinished_stage
+from animl_pipeline.images import opening
+from animl_pipeline.running import workers
+from animl_pipeline.running.perform import Counts, option, refuse_unfinished_stage
+from animl_pipeline.sources import ledger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +109,7 @@ def run(options: Options) -> Counts:
         ),
     )
     others = _rows_of_others(
-        options.output_dir / artifacts.CROPS.name, dataset, export, named=bool(options.dataset)
+        options.output_dir / tables.CROPS.name, dataset, export, named=bool(options.dataset)
     )
     rule = cutting.Rule(
         images_dir=options.images_dir,
@@ -149,7 +145,7 @@ def run(options: Options) -> Counts:
 def _size_of(images_dir: Path) -> Callable[[str], coco.Size | None]:
     def size_of(file_name: str) -> coco.Size | None:
         try:
-            return images.upright_size(images_dir / file_name)
+            return opening.upright_size(images_dir / file_name)
         except ImageUnusable:
             return None
 
@@ -157,7 +153,7 @@ def _size_of(images_dir: Path) -> Callable[[str], coco.Size | None]:
 
 
 def _dataset(name: str) -> str:
-    why_not = files.unsafe_reason(name) or ("holds a /" if "/" in name else "")
+    why_not = whole.unsafe_reason(name) or ("holds a /" if "/" in name else "")
     if name.casefold() in OUR_NAMES:
         why_not = "is the name of a file this stage writes"
     if why_not:
@@ -176,9 +172,9 @@ def _rows_of_others(
     import pandas as pd
 
     if not path.exists():
-        return pd.DataFrame(columns=list(artifacts.CROPS.columns))
+        return pd.DataFrame(columns=list(tables.CROPS.columns))
     try:
-        table = artifacts.read(artifacts.CROPS, path)
+        table = tables.read(tables.CROPS, path)
     except InputInvalid as error:
         raise InputInvalid(f"{error} If it was made by hand, mend it; else remove it.") from error
     mine = table["dataset"] == dataset
@@ -200,7 +196,7 @@ def _cut_all(
     done = {}
     with (
         warnings.catch_warnings(),
-        images.memory_kept(cutting.PIXELS_AT_A_TIME),
+        opening.memory_kept(cutting.PIXELS_AT_A_TIME),
         workers.progress(len(jobs), title="crop", unit="image") as bar,
     ):
         warnings.filterwarnings("ignore", module="PIL")  # on EXIF, which decides nothing here
@@ -238,13 +234,13 @@ def _write_tables(
 ) -> None:
     import pandas as pd
 
-    table = pd.DataFrame(rows, columns=list(artifacts.CROPS.columns))
+    table = pd.DataFrame(rows, columns=list(tables.CROPS.columns))
     table = table if others.empty else pd.concat([others, table])
     folder = options.output_dir
-    artifacts.write(artifacts.CROPS, folder / artifacts.CROPS.name, table.sort_values("crop"))
+    tables.write(tables.CROPS, folder / tables.CROPS.name, table.sort_values("crop"))
     for name, content in (("failures.csv", refused), ("warnings.csv", odd)):
-        frame = pd.DataFrame(content, columns=list(artifacts.REASONS.columns))
-        artifacts.write(artifacts.REASONS, folder / name, frame)
+        frame = pd.DataFrame(content, columns=list(tables.REASONS.columns))
+        tables.write(tables.REASONS, folder / name, frame)
 
 
 def _write_detections(options: Options, export: coco.Export, outcomes: list[Outcome]) -> None:
@@ -262,7 +258,7 @@ def _write_detections(options: Options, export: coco.Export, outcomes: list[Outc
 def _remove_stale(output_dir: Path, dataset: str, crops: set[str]) -> None:
     """Remove crops of this dataset whose box is gone, and what a crash left half written."""
     for path in (output_dir / dataset).rglob(f"*{CROP_MARK}*"):
-        ours = path.suffix in {".jpg", files.PART} and path.is_file()
+        ours = path.suffix in {".jpg", whole.PART} and path.is_file()
         if ours and path.relative_to(output_dir).as_posix() not in crops:
             path.unlink()
 
@@ -280,7 +276,7 @@ def _counted(
     cut_now = sum(outcome.cut_now for outcome in outcomes)
     words = reasons.told(reason for _, _, reason in refused)
     if refused:
-        words += f"\n  each of them is in {options.output_dir / artifacts.REASONS.name}"
+        words += f"\n  each of them is in {options.output_dir / tables.REASONS.name}"
     if failed:
         words += "; `pipeline download` fetches missing and damaged pictures again"
     if detections:
@@ -290,7 +286,7 @@ def _counted(
                "rows without a crop": len(refused), "warnings": len(odd),
                "detections cut": detections[selection.USED]},
         summary=f"dataset {dataset!r}: {total - failed:,} crops ({cut_now:,} cut now), "
-        f"{len(odd):,} with a warning -> {options.output_dir / artifacts.CROPS.name}; "
+        f"{len(odd):,} with a warning -> {options.output_dir / tables.CROPS.name}; "
         f"{len(refused):,} rows of the export gave no crop{words}",
         failed=failed,
         total=total,

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from animl_pipeline import files, images, workers
+from animl_pipeline.detection.unfinished import SETTINGS, Settings, Unfinished, finished
 from animl_pipeline.errors import ImageUnusable, InputInvalid, InputMissing
+from animl_pipeline.files import whole as files
 from animl_pipeline.formats import json_file, megadetector
 from animl_pipeline.formats.megadetector import ANIMAL, Facts
 from animl_pipeline.formats.megadetector import Image as Result
-from animl_pipeline.stages import Counts, option
-from animl_pipeline.unfinished import SETTINGS, Settings, Unfinished, finished
+from animl_pipeline.images import opening
+from animl_pipeline.running import workers
+from animl_pipeline.running.perform import Counts, option
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from animl_pipeline.detector import Detector
+    from animl_pipeline.detection.megadetector import Detector
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp"}
 BATCH_ON_GPU = 16
@@ -81,7 +83,7 @@ class _Picture(NamedTuple):
 
 def run(options: Options) -> Counts:
     """Look at every picture that is new, changed or not yet looked at with these settings."""
-    from animl_pipeline import detector
+    from animl_pipeline.detection import megadetector as detector
 
     times = _pictures(options.images_dir)
     weights = detector.weights_file(options.model)
@@ -151,7 +153,7 @@ def _still_true(output_file: Path, settings: Settings, times: dict[str, int]) ->
 
 
 def _device(name: str) -> str:
-    from animl_pipeline import devices
+    from animl_pipeline.running import devices
 
     return str(devices.make_fabric(name, "32-true").device)
 
@@ -177,14 +179,14 @@ def _open(folder: Path, name: str) -> _Picture:
     path = folder / name
     time = _time(path)
     try:
-        return _Picture(name, time, images.open_upright(path), "")
+        return _Picture(name, time, opening.open_upright(path), "")
     except ImageUnusable as error:
         return _Picture(name, time, None, str(error))
 
 
 def _look(batch: list[_Picture], loaded: "Detector", options: Options) -> list[Result]:
     """Return what is found in each picture of a batch, or why nothing can be."""
-    from animl_pipeline import detector
+    from animl_pipeline.detection import megadetector as detector
 
     whole = [(one.file_name, one.image) for one in batch if one.image]
     results = detector.detect(

@@ -18,13 +18,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from animl_pipeline import artifacts, fetching, files, ledger, storage, workers
+from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import ObjectUnavailable, OptionError
+from animl_pipeline.files import whole
 from animl_pipeline.formats import coco
-from animl_pipeline.ledger import HELD, STATES, Row
-from animl_pipeline.stages import Counts, journal, option
-from animl_pipeline.storage import Source
-from animl_pipeline.storage.folder import Folder
+from animl_pipeline.running import workers
+from animl_pipeline.running.perform import Counts, journal, option
+from animl_pipeline.sources import downloading, ledger
+from animl_pipeline.sources import source as storage
+from animl_pipeline.sources.folder import Folder
+from animl_pipeline.sources.ledger import HELD, STATES, Row
+from animl_pipeline.sources.source import Source
 
 SERVING_BUCKET = "animl-images-serving-prod"
 ARCHIVE_BUCKET = (
@@ -90,12 +94,12 @@ def run(options: Options) -> Counts:
             return _preview(rows, source, options)
         folder, log = options.output_dir, journal(options.output_dir, "download")
         md5_of = functools.partial(_md5_of, bare=key_field in OF_ANIML)
-        todo = fetching.look(rows, folder=folder, journal=log, md5_of=md5_of)
+        todo = downloading.look(rows, folder=folder, journal=log, md5_of=md5_of)
         if todo:
             source.check()
         _copy_export(options)
         try:
-            fetching.fetch(
+            downloading.fetch(
                 todo, rows, source, folder=folder, journal=log, md5_of=md5_of,
                 at_a_time=options.workers,
             )  # fmt: skip
@@ -134,7 +138,7 @@ def _open(options: Options, key_field: str) -> Source:
         if not options.source.strip():
             raise OptionError("--source is empty: give an http(s):// address or a folder.")
         if "://" in options.source:
-            from animl_pipeline.storage.web import Web
+            from animl_pipeline.sources.web import Web
 
             return Web(options.source, connections=connections, timeout_s=timeout_s)
         return Folder(Path(options.source))
@@ -147,7 +151,7 @@ def _open(options: Options, key_field: str) -> Source:
                 f"{options.coco_file} has no serving_bucket_key, so it is no Animl export of "
                 f"today: name its bucket with --bucket, or its address or folder with --source."
             )
-    from animl_pipeline.storage.s3 import Bucket
+    from animl_pipeline.sources.bucket import Bucket
 
     return Bucket(
         name,
@@ -174,7 +178,7 @@ def _refuse_options_of_s3(options: Options) -> None:
 def _copy_export(options: Options) -> None:
     target = options.output_dir / "cct.json"
     if not (target.exists() and target.samefile(options.coco_file)):
-        with files.whole(target) as part:
+        with whole.whole(target) as part:
             shutil.copyfile(options.coco_file, part)
 
 
@@ -215,7 +219,7 @@ def _counted(rows: list[Row], options: Options) -> Counts:
         items={state: states[state] for state in STATES},
         summary=f"{len(rows):,} images: {', '.join(words)}"
         + (f"; {notes:,} with a note" if notes else "")
-        + f" -> {options.output_dir / artifacts.LEDGER.name}",
+        + f" -> {options.output_dir / tables.LEDGER.name}",
         failed=failed,
         total=len(rows),
         tolerate=options.tolerate,

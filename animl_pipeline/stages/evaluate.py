@@ -19,18 +19,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, files, trained_on
+from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
-from animl_pipeline.splitting.audit import PARTS, SEEN_TEST
-from animl_pipeline.stages import Counts, command_line, option, record_of
+from animl_pipeline.files import whole
+from animl_pipeline.running.perform import Counts, command_line, option, record_of
+from animl_pipeline.runs import trained_on
+from animl_pipeline.splitting.audit.leaks import PARTS, SEEN_TEST
 
 if TYPE_CHECKING:
     import pandas as pd
     from lightning_fabric import Fabric
     from torch import nn
 
-    from animl_pipeline.classifier import Card
-    from animl_pipeline.evaluation import Split
+    from animl_pipeline.classifier.card import Card
+    from animl_pipeline.evaluation.figures import Split
 
 SEED = 0  # of the bootstrap
 PACKAGES = ("animl-pipeline", "torch", "torchvision", "numpy", "pandas", "scipy")
@@ -75,7 +77,7 @@ class Options:
     @cached_property
     def run_folder(self) -> Path:
         """Return the run's own folder, where --run-dir is a pointer such as runs/latest."""
-        return files.pointed_at(self.run_dir)
+        return whole.pointed_at(self.run_dir)
 
     @property
     def folder(self) -> Path:
@@ -87,7 +89,7 @@ class Options:
         given: Path | None = getattr(self, name)
         if given:
             return given
-        card = files.read_json(self.run_folder / "model.json", written_by="`pipeline train`")
+        card = whole.read_json(self.run_folder / "model.json", written_by="`pipeline train`")
         try:
             return Path(card["options"][name])
         except (KeyError, TypeError) as error:
@@ -98,14 +100,14 @@ class Options:
     @property
     def dataset_file(self) -> Path:
         """Return the table of the dataset."""
-        return self.as_trained("dataset_dir") / artifacts.DATASET.name
+        return self.as_trained("dataset_dir") / tables.DATASET.name
 
     @property
     def compared_run(self) -> Path | None:
         """Return the folder of the run to compare with, unless --compare is a file of results."""
         if self.compare is None or self.compare.suffix == ".json":
             return None
-        return files.pointed_at(self.compare)
+        return whole.pointed_at(self.compare)
 
     @property
     def inputs(self) -> list[Path]:
@@ -126,12 +128,15 @@ class Options:
 
 def run(options: Options) -> Counts:
     """Predict every crop of the splits, then score, compare and report."""
-    from animl_pipeline import calibration, classifier, devices, evaluation, metrics
+    from animl_pipeline.classifier import card as classifier
+    from animl_pipeline.evaluation import calibration, metrics
+    from animl_pipeline.evaluation import figures as evaluation
     from animl_pipeline.evaluation import splits as predicting
+    from animl_pipeline.running import devices
 
     network, card = classifier.load(options.run_folder)
     fabric = devices.make_fabric("auto", _precision(card))
-    dataset = artifacts.read(artifacts.DATASET, options.dataset_file)
+    dataset = tables.read(tables.DATASET, options.dataset_file)
     splits, unreadable = _predicted(fabric, network, card, dataset, options)
     asked = [name for name in splits if name != "val" or name in _splits(options.splits)]
     val = splits.get("val")
@@ -207,7 +212,7 @@ def _compared(
     fabric: "Fabric", name: str, split: "Split", dataset: "pd.DataFrame", options: Options
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Return the comparison on a split, and what to beware of in it."""
-    from animl_pipeline.evaluation import comparison, peers
+    from animl_pipeline.evaluation.against import comparison, peers
 
     if options.compare is None:
         return None, []
@@ -222,15 +227,15 @@ def _compared(
 
 
 def _training(options: Options) -> dict[str, Any] | None:
-    path = options.run_folder / artifacts.HISTORY.name
-    history = artifacts.read(artifacts.HISTORY, path) if path.exists() else ()
+    path = options.run_folder / tables.HISTORY.name
+    history = tables.read(tables.HISTORY, path) if path.exists() else ()
     # No seconds: they differ from run to run, and the same run is to be the same bytes.
     return {"epochs": len(history)} if len(history) else None
 
 
 def _keep_temperature(card: "Card", temperature: float | None, options: Options) -> None:
     """Store the temperature beside the weights, where whoever predicts with them finds it."""
-    from animl_pipeline import classifier
+    from animl_pipeline.classifier import card as classifier
 
     if temperature in {None, card.temperature}:
         return
@@ -248,30 +253,31 @@ def _write(
     card: "Card",
     options: Options,
 ) -> None:
-    from animl_pipeline import evaluation, report
-    from animl_pipeline.formats import md_evaluator
+    from animl_pipeline.evaluation import figures as evaluation
+    from animl_pipeline.evaluation import md_evaluator
     from animl_pipeline.report import gallery
+    from animl_pipeline.report import page as report
 
     folder, crops_dir = options.folder, options.as_trained("crops_dir")
     for name, split in (splits | ({"val": val} if val else {})).items():
         table = split.predicted.table
-        artifacts.write(artifacts.PREDICTIONS, folder / f"predictions_{name}.csv", table)
+        tables.write(tables.PREDICTIONS, folder / f"predictions_{name}.csv", table)
     for name, split in splits.items():
         path = folder / f"label_errors_{name}.csv"
-        artifacts.write(artifacts.LABEL_ERRORS, path, evaluation.label_error_table(split))
-    files.write_json(folder / "metrics.json", content)
+        tables.write(tables.LABEL_ERRORS, path, evaluation.label_error_table(split))
+    whole.write_json(folder / "metrics.json", content)
     if options.md_files:
         scored = {name: split.scored for name, split in splits.items()}
         crops = {name: list(split.rows["crop"]) for name, split in splits.items()}
         md_evaluator.write(folder, scored, crops)
-    history = options.run_folder / artifacts.HISTORY.name
+    history = options.run_folder / tables.HISTORY.name
     page = report.render(
         metrics=content,
         scored={name: split.scored for name, split in splits.items()},
-        history=artifacts.read(artifacts.HISTORY, history) if history.exists() else None,
+        history=tables.read(tables.HISTORY, history) if history.exists() else None,
         pictures=gallery.Pictures(crops_dir, card, network if options.grad_cam else None),
     )
-    files.write_text(folder / "report.html", page)
+    whole.write_text(folder / "report.html", page)
 
 
 def _counted(content: dict[str, Any], readable: int, options: Options) -> Counts:

@@ -17,27 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline import artifacts, labels
+from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.formats import classification_ds
-from animl_pipeline.splitting import (
-    audit,
-    division,
-    fixed,
-    labelling,
-    likeness,
-    locations,
-    outputs,
-    rarity,
-    summary,
-    taxonomy,
-    times,
-)
-from animl_pipeline.splitting.audit import PARTS, TEST, TRAIN, VAL
+from animl_pipeline.running.perform import Counts, option, refuse_unfinished
+from animl_pipeline.splitting import division, locations, outputs, rarity, summary, times
+from animl_pipeline.splitting import given as fixed
+from animl_pipeline.splitting.audit import leaks as audit
+from animl_pipeline.splitting.audit import likeness
+from animl_pipeline.splitting.audit.leaks import PARTS, TEST, TRAIN, VAL
 from animl_pipeline.splitting.division import Divided
-from animl_pipeline.splitting.fixed import GroupBy
+from animl_pipeline.splitting.given import GroupBy
+from animl_pipeline.splitting.labels import applying, taxonomy
+from animl_pipeline.splitting.labels import spec as labels
 from animl_pipeline.splitting.rarity import Rare
-from animl_pipeline.stages import Counts, option, refuse_unfinished
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +105,7 @@ class Options:
     def inputs(self) -> list[Path]:
         """The crops, the spec, the maps, the earlier split."""
         given = [self.label_spec, self.taxonomy, self.location_map, self.test_locations]
-        found = [self.crops_dir / artifacts.CROPS.name, *(path for path in given if path)]
+        found = [self.crops_dir / tables.CROPS.name, *(path for path in given if path)]
         return found + ([self.match_test / "splits.json"] if self.match_test else [])
 
     @property
@@ -136,7 +129,7 @@ def run(options: Options) -> Counts:
     _refuse(options)
     crops, warnings = _prepared(options)
     spec = _spec(options, crops)
-    labelled, left_out = labelling.labelled(crops, spec, options.seed)
+    labelled, left_out = applying.labelled(crops, spec, options.seed)
     places = fixed.test_places(match_test=options.match_test, test_locations=options.test_locations)
     dataset, undated = fixed.given(
         labelled, options.group_by, cutoff=options.time_cutoff, places=places,
@@ -156,14 +149,14 @@ def run(options: Options) -> Counts:
         "left_out": {
             "categories": left_out + undated,
             "labels": [record for record in rare if record["handled"] == "left out"],
-            "unmatched": spec.unmatched(labelling.pairs(crops)),
+            "unmatched": spec.unmatched(applying.pairs(crops)),
         },
         "test_locations_gone": [list(place) for place in sorted(gone)],
     }
     made = []
     for folder, divided in _divided(dataset, options):
         report = _report(options, divided, prints) | told
-        report["categories"] = labelling.what_went_where(
+        report["categories"] = applying.what_went_where(
             crops, labelled, divided.dataset, left_out + undated, rare
         )
         made.append((folder, divided.dataset, report))
@@ -194,7 +187,7 @@ def _refuse(options: Options) -> None:
 
 def _prepared(options: Options) -> tuple["pd.DataFrame", list[str]]:
     """Return the crops with their locations and sequences as they are, and what is odd."""
-    crops = artifacts.read(artifacts.CROPS, options.crops_dir / artifacts.CROPS.name)
+    crops = tables.read(tables.CROPS, options.crops_dir / tables.CROPS.name)
     if crops.empty:
         raise InputInvalid(
             f"{options.crops_dir} holds no crops: failures.csv there has the reason of each row."
@@ -208,7 +201,7 @@ def _prepared(options: Options) -> tuple["pd.DataFrame", list[str]]:
 
 def _spec(options: Options, crops: "pd.DataFrame") -> labels.LabelSpec:
     if not options.label_spec:
-        return labels.categories_as_labels(labelling.pairs(crops))
+        return labels.categories_as_labels(applying.pairs(crops))
     known = taxonomy.read(options.taxonomy) if options.taxonomy else None
     return labels.read_spec(options.label_spec, known)
 

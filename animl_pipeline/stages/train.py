@@ -20,18 +20,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animl_pipeline import artifacts, files, processes, stopping, trained_on
+from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
-from animl_pipeline.recipe import Augmentation, Freeze, Optimizer, Schedule, SelectBy
-from animl_pipeline.stages import Counts, option, record_of
+from animl_pipeline.files import whole
+from animl_pipeline.running import processes, stopping
+from animl_pipeline.running.perform import Counts, option, record_of
+from animl_pipeline.runs import trained_on
+from animl_pipeline.training.recipe import Augmentation, Freeze, Optimizer, Schedule, SelectBy
 
 if TYPE_CHECKING:
     import pandas as pd
     from lightning_fabric import Fabric
     from torch import nn
 
-    from animl_pipeline.classifier import Card
-    from animl_pipeline.learning.state import Learner, Progress
+    from animl_pipeline.classifier.card import Card
+    from animl_pipeline.training.state import Learner, Progress
 
 LATEST = "latest"  # the name in the runs folder that points at the newest run
 BATCH_SIZE_AUTO = 80  # the published one
@@ -134,7 +137,7 @@ class Options:
     def folder(self) -> Path:
         """Where this run goes."""
         name = self.run_name
-        why_not = files.unsafe_reason(name) if name is not None else ""
+        why_not = whole.unsafe_reason(name) if name is not None else ""
         if name is not None and (why_not or "/" in name or name == LATEST):
             raise OptionError(f"--run-name {name!r} {why_not or 'cannot name a folder of runs'}.")
         return self.logdir / (self.run_name or f"{self.model_name}-{self.identity[:8]}")
@@ -142,7 +145,7 @@ class Options:
     @property
     def inputs(self) -> list[Path]:
         """The dataset and its labels."""
-        found = [self.dataset_dir / artifacts.DATASET.name, self.dataset_dir / "label_index.json"]
+        found = [self.dataset_dir / tables.DATASET.name, self.dataset_dir / "label_index.json"]
         return found + ([self.weights_file] if self.weights_file else [])
 
     @property
@@ -154,13 +157,13 @@ class Options:
     @cached_property
     def data_fingerprint(self) -> str:
         """Return the sha256 of the dataset, its labels and the weights it starts from."""
-        digests = "".join(files.digest(path, "sha256") for path in self.inputs)
+        digests = "".join(whole.digest(path, "sha256") for path in self.inputs)
         return hashlib.sha256(digests.encode()).hexdigest()
 
     @property
     def identity(self) -> str:
         """Return the sha256 of all that decides what is learned."""
-        from animl_pipeline import cutting
+        from animl_pipeline.crops import cutting
 
         decides = {k: v for k, v in record_of(self).items() if k not in NOT_OF_THE_RUN}
         decides.pop("weights")  # by content: it is in the data's fingerprint
@@ -175,14 +178,14 @@ def run(options: Options) -> Counts:
     """Train, or go on training, until the epochs are done or nothing gets better."""
     import torch
 
-    from animl_pipeline import devices, learning
-    from animl_pipeline.learning import memory, preview
-    from animl_pipeline.learning.keeping import STATE, Keeper
-    from animl_pipeline.learning.starting import card_for, network_for
-    from animl_pipeline.learning.state import Progress, load_state
+    from animl_pipeline.running import devices
+    from animl_pipeline.training import loop, memory, preview
+    from animl_pipeline.training.initial import card_for, network_for
+    from animl_pipeline.training.run_folder import STATE, Keeper
+    from animl_pipeline.training.state import Progress, load_state
 
-    dataset = artifacts.read(artifacts.DATASET, options.dataset_dir / artifacts.DATASET.name)
-    labels = artifacts.read_labels(options.dataset_dir / "label_index.json")
+    dataset = tables.read(tables.DATASET, options.dataset_dir / tables.DATASET.name)
+    labels = tables.read_labels(options.dataset_dir / "label_index.json")
     _check(dataset, labels, options)
     fabric = devices.make_fabric(options.device, options.precision, trains=True)
     torch.manual_seed(options.seed)
@@ -215,7 +218,7 @@ def run(options: Options) -> Counts:
         )  # fmt: skip
         with keeper, stopping.noted() as stop, memory.readers_told():
             try:
-                learning.fit(
+                loop.fit(
                     learner, state, epochs=options.epochs, patience=options.patience,
                     select_by=options.select_by, stop=stop, save_every_s=60 * options.save_minutes,
                     save=keeper.save, on_epoch=keeper.keep,
@@ -223,7 +226,7 @@ def run(options: Options) -> Counts:
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"{error} {_remedy(state, options)}") from error
     if fabric.is_global_zero:
-        files.point_at(options.logdir / LATEST, options.folder)
+        whole.point_at(options.logdir / LATEST, options.folder)
     return _counted(state, dataset, options)
 
 
@@ -242,7 +245,7 @@ def _remedy(state: "Progress", options: Options) -> str:
 def _learner(
     fabric: "Fabric", network: "nn.Module", dataset: "pd.DataFrame", card: "Card", options: Options
 ) -> "Learner":
-    from animl_pipeline.learning.building import build_learner, train_weights
+    from animl_pipeline.training.setup import build_learner, train_weights
 
     if options.confidence_weighted and not (options.label_weighted or options.loss_weighted):
         raise OptionError("--confidence-weighted needs --label-weighted or --loss-weighted.")

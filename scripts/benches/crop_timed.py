@@ -10,7 +10,7 @@ if threads:
 else:
     import pandas  # noqa: F401 - what the stage loads later
 
-    from animl_pipeline import stages
+    from animl_pipeline.running import perform
     from animl_pipeline.stages import crop
 
 start = time.perf_counter(), time.process_time()
@@ -35,5 +35,5 @@ else:
         output_dir=Path(crops_dir),
         dataset="bench",
     )
-    stages.perform("crop", options)
+    perform.perform("crop", options)
 print(time.perf_counter() - start[0], time.process_time() - start[1])

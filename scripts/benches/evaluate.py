@@ -35,9 +35,14 @@ import torch
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from animl_pipeline import artifacts, classifier, devices, evaluation, metrics, networks, report
-from animl_pipeline.evaluation import prediction
-from animl_pipeline.scored import Scored
+from animl_pipeline.artifacts import tables
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier import networks
+from animl_pipeline.evaluation import figures as evaluation
+from animl_pipeline.evaluation import metrics, predicting
+from animl_pipeline.evaluation.scored import Scored
+from animl_pipeline.report import page as report
+from animl_pipeline.running import devices
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "label_specs/santa_cruz_island.json"
@@ -113,7 +118,7 @@ def speed(peers: Path, model_name: str, count: int) -> None:
             for precision in ("32-true", "bf16-mixed"):
                 start = time.monotonic()
                 fabric = devices.make_fabric("cpu", precision)
-                prediction.predict(fabric, network, card, rows, folder, "test")
+                predicting.predict(fabric, network, card, rows, folder, "test")
                 key = f"pipeline evaluate, {precision}"
                 best[key] = max(best.get(key, 0), len(rows) / (time.monotonic() - start))
     theirs = max(value for key, value in best.items() if key.startswith("Mega"))
@@ -180,7 +185,7 @@ def whole_split(scored: Scored) -> evaluation.Split:
         label=[scored.labels[i] for i in scored.truth],
     )  # fmt: skip
     grey = np.arange(len(scored)) % 3 == 0
-    return evaluation.Split(scored, prediction.Predicted(rows, rows, grey, []))
+    return evaluation.Split(scored, predicting.Predicted(rows, rows, grey, []))
 
 
 def around(figures: dict[str, object], labels: list[str]) -> dict[str, object]:
@@ -200,17 +205,17 @@ def planted(demo: Path, share: float = 0.05) -> None:
         folder = Path(name)
         for part in ("crops", "dataset"):
             shutil.copytree(demo / part, folder / part)
-        table = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")
+        table = tables.read(tables.DATASET, folder / "dataset/dataset.csv")
         labels, rng = sorted(set(table["label"])), np.random.default_rng(0)
         rows = rng.choice(len(table), round(share * len(table)), replace=False)
         for row in rows:
             others = [label for label in labels if label != table.loc[row, "label"]]
             table.loc[row, "label"] = rng.choice(others)
-        artifacts.write(artifacts.DATASET, folder / "dataset/dataset.csv", table)
+        tables.write(tables.DATASET, folder / "dataset/dataset.csv", table)
         for words in (TRAIN, "evaluate --splits train,val,test"):
             run_pipeline(folder, *words.split())
         found = pd.concat(
-            artifacts.read(artifacts.LABEL_ERRORS, path)
+            tables.read(tables.LABEL_ERRORS, path)
             for path in sorted((folder / "runs/latest/evaluation").glob("label_errors_*.csv"))
         )
         first = found.sort_values("margin", ascending=False).head(len(table) // 10)
@@ -247,8 +252,8 @@ def make_further_world(folder: Path) -> None:
     run_pipeline(folder, "crop", *TOLERANT)
     run_pipeline(folder, "split", "--label-spec", str(SPEC))
     path = folder / "dataset/dataset.csv"
-    table = artifacts.read(artifacts.DATASET, path)
-    artifacts.write(artifacts.DATASET, path, table.assign(split="test"))
+    table = tables.read(tables.DATASET, path)
+    tables.write(tables.DATASET, path, table.assign(split="test"))
 
 
 def run_pipeline(folder: Path, *words: str) -> None:

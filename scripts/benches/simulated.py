@@ -8,8 +8,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 import clustered
 
-from animl_pipeline import calibration, intervals, metrics
-from animl_pipeline.scored import Floats, Scored
+from animl_pipeline.evaluation import calibration, intervals, metrics
+from animl_pipeline.evaluation.scored import Floats, Scored
 
 
 def coverage(data_sets: int = 400) -> None:

@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from animl_pipeline import artifacts
-from animl_pipeline.splitting import relaxation
-from animl_pipeline.splitting.balance import Problem
-from animl_pipeline.splitting.partition import COVER_NODES, partition
+from animl_pipeline.artifacts import tables as artifacts
+from animl_pipeline.splitting.partition import bound
+from animl_pipeline.splitting.partition.problem import Problem
+from animl_pipeline.splitting.partition.solve import COVER_NODES, partition
 
 TARGETS = np.array([0.6, 0.2, 0.2])
 PARTS = ("train", "val", "test")
@@ -111,7 +111,7 @@ def tables(peers: Path, count: int) -> None:
         score, missing = judged(problem, found.part)
         peer_score, peer_missing = judged(problem, part)
         gap = (found.objective - found.bound) / found.objective
-        least = relaxation.cover(problem, nodes=COVER_NODES)[1] if missing else 0.0
+        least = bound.cover(problem, nodes=COVER_NODES)[1] if missing else 0.0
         rows.append({
             "table": number, "locations": len(crops), "labels": crops.shape[1], "score": score,
             "missing": missing, "least": problem.lacking(found.part) <= least,

@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from animl_pipeline import artifacts, intervals, metrics
-from animl_pipeline.scored import Floats, Scored
+from animl_pipeline.artifacts import tables as artifacts
+from animl_pipeline.evaluation import intervals, metrics
+from animl_pipeline.evaluation.scored import Floats, Scored
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LABELS = ["bird", "fox", "lizard"]  # the peer needs three, and all of them in every part

@@ -1,0 +1,1 @@
+"""The images of a dataset and what people and detectors said of each."""

@@ -1,0 +1,129 @@
+"""What is to be known of an export before any work is done with it; its pictures are not needed."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from animl_pipeline.catalogue import sequences
+from animl_pipeline.catalogue.reasons import kind
+from animl_pipeline.crops.cutting import SMALL_SIDE_PX
+from animl_pipeline.formats.coco import Annotation, Export, Image
+from animl_pipeline.splitting import locations
+
+EXAMPLES_MAX = 5
+YEAR_MIN = 1990  # no camera trap took digital pictures before
+COUNTED = re.compile(r"(.*?)(\d{1,8})(?:_[0-9a-f]{32})?\.\w+")  # IMG_0007.JPG, Animl's of 2023 too
+
+Finding = tuple[str, str]  # what, where
+
+
+def report(export: Export, now: datetime) -> dict[str, Any]:
+    """Return counts, findings (what, how many, the first few) and a table of the categories."""
+    examples: dict[str, list[str]] = defaultdict(list)
+    for what, where in _findings(export, now):
+        examples[what].append(where)
+    return {
+        "dataset": export.dataset,
+        "images": len(export.images) + len(export.image_problems),
+        "annotations": len(export.annotations) + len(export.annotation_problems),
+        "locations": len({image.location for image in export.images if image.location}),
+        "findings": [
+            {"what": what, "count": len(where), "examples": where[:EXAMPLES_MAX]}
+            for what, where in sorted(examples.items(), key=lambda one: (-len(one[1]), one[0]))
+        ],
+        "categories": _categories(export),
+    }
+
+
+def _findings(export: Export, now: datetime) -> Iterator[Finding]:
+    for file_name, annotation_id, reason in [*export.image_problems, *export.annotation_problems]:
+        yield kind(reason), " ".join(filter(None, (reason, file_name, annotation_id)))
+    labelled = {row.image_id for row in export.annotations}
+    for image in export.images:
+        where = image.file_name or image.image_id
+        for what in _of_image(image, now):
+            yield what, where
+        if image.image_id not in labelled:
+            yield "image without an annotation", where
+    sizes = {image.image_id: (image.width_px, image.height_px) for image in export.images}
+    for row in export.annotations:
+        for what in _of_annotation(row, *sizes[row.image_id]):
+            yield what, row.annotation_id or row.image_id
+    yield from _out_of_order(export.images)
+    for sentence in locations.variants_of(
+        {(export.dataset, one.location) for one in export.images}
+    ):
+        yield "location in several spellings", sentence
+
+
+def _of_image(image: Image, now: datetime) -> Iterator[str]:
+    if image.unsafe:
+        yield f"file_name {image.unsafe.partition(' image ')[0]}"
+    if image.corrupt:
+        yield "image that the export calls corrupt"
+    if not image.location:
+        yield "image without a location"
+    if not image.width_px:
+        yield "image without width and height"
+    time = sequences.instant(image.datetime)
+    if not image.datetime:
+        yield "image without a datetime"
+    elif time is None:
+        yield "datetime that is none"
+    elif time.year < YEAR_MIN:
+        yield f"datetime before {YEAR_MIN}"
+    elif time > now:
+        yield "datetime in the future"
+
+
+def _of_annotation(row: Annotation, width_px: int, height_px: int) -> Iterator[str]:
+    if row.reason:
+        yield kind(row.reason)
+    if row.warning:
+        yield kind(row.warning)
+    if not row.validated:
+        yield "annotation that no person validated"
+    if row.box and width_px:
+        side_px = max(row.box[2] * width_px, row.box[3] * height_px)
+        if side_px < SMALL_SIDE_PX:
+            yield f"box of less than {SMALL_SIDE_PX} pixels"
+
+
+def _out_of_order(images: list[Image]) -> Iterator[Finding]:
+    """Yield where a camera's own numbers go on and its time goes back.
+
+    Names without a number, as Animl's of today, tell nothing.
+    """
+    series: dict[tuple[str, str], list[tuple[int, datetime, str]]] = defaultdict(list)
+    for image in images:
+        named, time = COUNTED.fullmatch(image.file_name), sequences.instant(image.datetime)
+        if named and time:
+            series[image.location, named[1]].append((int(named[2]), time, image.file_name))
+    for shots in series.values():
+        shots.sort()
+        for before, after in pairwise(shots):
+            if after[1] < before[1]:
+                yield "datetime before that of the picture before", after[2]
+
+
+def _categories(export: Export) -> list[dict[str, Any]]:
+    """Return a row for each category, the most common first."""
+    place = {image.image_id: image.location for image in export.images}
+    rows: dict[str, list[Annotation]] = defaultdict(list)
+    for row in export.annotations:
+        if row.category:
+            rows[row.category].append(row)
+    return [
+        {
+            "category": category,
+            "annotations": len(found),
+            "boxes": sum(row.box is not None for row in found),
+            "validated": sum(row.validated for row in found),
+            "images": len({row.image_id for row in found}),
+            "locations": len({place[row.image_id] for row in found} - {""}),
+        }
+        for category, found in sorted(rows.items(), key=lambda one: (-len(one[1]), one[0]))
+    ]

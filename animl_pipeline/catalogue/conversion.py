@@ -1,0 +1,161 @@
+"""An export as MegaDetector results, and results as an export: all that both can hold.
+
+Both hold images (id, name, location, datetime, sequence, size, whether it can be read) and boxes
+(id, category, confidence, place, whether a person validated it). Only an export holds a label
+without a box; only results hold why an image failed, and more than one classification of a box.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from animl_pipeline.boxes import Box
+from animl_pipeline.files.whole import Names, unsafe_reason
+from animl_pipeline.formats import coco, coco_box, megadetector
+from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Problem
+from animl_pipeline.formats.megadetector import ANIMAL, IDS, Detection, Facts, Results
+
+CORRUPT = "the export calls it corrupt"
+
+
+class Boxed(Protocol):
+    """A box with what is known of it."""
+
+    @property
+    def annotation_id(self) -> str: ...  # noqa: D102
+    @property
+    def category(self) -> str: ...  # noqa: D102
+    @property
+    def validated(self) -> bool: ...  # noqa: D102
+    @property
+    def confidence(self) -> float: ...  # noqa: D102
+    @property
+    def box(self) -> Box | None: ...  # noqa: D102
+
+
+class Converted(NamedTuple):
+    """Results, and the reason for each row of the export that they cannot hold."""
+
+    images: list[megadetector.Image]
+    left_out: list[Problem]
+
+
+def results_of(export: Export) -> Converted:
+    """Return every box of an export, whatever it is of and whoever drew it."""
+    rows: dict[str, list[Annotation]] = defaultdict(list)
+    for row in export.annotations:
+        rows[row.image_id].append(row)
+    images, left_out = [], [*export.image_problems, *export.annotation_problems]
+    for image in export.images:
+        if image.unsafe:
+            left_out.append((image.file_name, "", f"file_name {image.unsafe}"))
+            continue
+        failure, held = CORRUPT if image.corrupt else "", []
+        for row in rows[image.image_id]:
+            reason = failure or _why_not(row)
+            if reason:
+                left_out.append((image.file_name, row.annotation_id, reason))
+            else:
+                held.append(row)
+        images.append(image_of(image, held, failure))
+    return Converted(images, left_out)
+
+
+def _why_not(row: Annotation) -> str:
+    """Return why results cannot hold a row of an export, or ""."""
+    if row.box is None or not row.category:
+        return row.reason
+    if row.category.strip().lower() == EMPTY:
+        return "category empty: results say it by having no detection"
+    return ""
+
+
+def image_of(image: coco.Image, boxed: Iterable[Boxed], failure: str) -> megadetector.Image:
+    """Return an image of an export with some of its boxes as results have it."""
+    facts = Facts(
+        image.image_id,
+        image.location,
+        image.datetime,
+        image.sequence,
+        image.width_px,
+        image.height_px,
+    )
+    found = [_detection(one, one.box) for one in boxed if one.box]
+    return megadetector.Image(image.file_name, found, failure, facts)
+
+
+def _detection(one: Boxed, box: Box) -> Detection:
+    """Return a box as a detection of MegaDetector's category; other names are classifications."""
+    plain = one.category.strip().lower()
+    category = plain if plain in IDS else ANIMAL
+    said = () if one.category == category else ((one.category, 1.0),)
+    return Detection(category, one.confidence, box, said, one.annotation_id, one.validated)
+
+
+def export_of(results: Results, dataset: str) -> Export:
+    """Return results as an export: a box has the category of its likeliest classification.
+
+    A box that no person validated says so, so that none is taken for a person's.
+    """
+    images: dict[str, coco.Image] = {}
+    annotations: list[Annotation] = []
+    image_problems: list[Problem] = []
+    annotation_problems: list[Problem] = []
+    names, taken = Names(), set[str]()
+    for name, found in results.detections.items():
+        facts = results.facts.get(name, Facts())
+        image_id = facts.image_id or name
+        if image_id in images:
+            image_problems.append((name, "", f"its id {image_id} is another image's, too"))
+            continue
+        images[image_id] = coco.Image(
+            image_id=image_id,
+            file_name=name,
+            key="",
+            location=facts.location,
+            datetime=facts.datetime,
+            sequence=facts.sequence,
+            width_px=facts.width_px,
+            height_px=facts.height_px,
+            unsafe=unsafe_reason(name) or names.clash(name, image_id),
+            corrupt=name in results.failures,
+        )
+        for detection in found:
+            row = _annotation(detection, image_id, taken)
+            if row.reason:
+                annotation_problems.append((name, row.annotation_id, row.reason))
+            else:
+                annotations.append(row)
+    return Export(
+        list(images.values()), annotations, image_problems, annotation_problems, dataset, ""
+    )
+
+
+def _annotation(detection: Detection, image_id: str, taken: set[str]) -> Annotation:
+    said = detection.classifications
+    category = max(said, key=lambda pair: pair[1])[0] if said else detection.category
+    box, reason, warning = coco_box.read({"bbox_relative": list(detection.box)}, None)
+    row = Annotation(
+        annotation_id=detection.annotation_id,
+        image_id=image_id,
+        category=category,
+        validated=detection.validated,
+        sequence_level=False,
+        confidence=detection.confidence,
+        box=box,
+        reason=reason if category.strip() else "its category has no name",
+        warning=warning,
+    )
+    return row._replace(annotation_id=_free_id(row, taken))
+
+
+def _free_id(row: Annotation, taken: set[str]) -> str:
+    """Return the row's id, or one of its image, category and box; no two rows have the same."""
+    annotation_id, number = row.annotation_id, 0
+    while not annotation_id or annotation_id in taken:
+        identity = f"{row.image_id} {row.category} {row.box} {number}"
+        annotation_id = hashlib.sha256(identity.encode()).hexdigest()[:24]
+        number += 1
+    taken.add(annotation_id)
+    return annotation_id

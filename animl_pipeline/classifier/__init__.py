@@ -1,0 +1,1 @@
+"""A network that knows itself, how a crop is read for it, and what it predicts."""

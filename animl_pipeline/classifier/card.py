@@ -1,0 +1,214 @@
+"""The classifier: its network, the checkpoint that knows itself, and prediction; no training."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from animl_pipeline.classifier import networks
+from animl_pipeline.classifier.weights import NAME as WEIGHTS
+from animl_pipeline.classifier.weights import read_weights
+from animl_pipeline.errors import InputInvalid
+from animl_pipeline.files import whole
+from animl_pipeline.running.workers import progress
+
+FORMAT_VERSION = "1"
+CARD = "model.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user of the weights needs to know: the content of model.json."""
+
+    model_name: str
+    labels: list[str]
+    image_size: int
+    crop_rule: dict[str, Any]
+    options: dict[str, Any]
+    versions: dict[str, str]
+    data_fingerprint: str
+    epoch: int
+    mean: list[float] = field(default_factory=lambda: list(networks.IMAGENET_MEAN))
+    std: list[float] = field(default_factory=lambda: list(networks.IMAGENET_STD))
+    interpolation: str = "bicubic"
+    temperature: float | None = None  # to divide the logits by; `evaluate` fits it on val
+    format_version: str = FORMAT_VERSION
+
+
+def save(folder: Path, network: nn.Module, card: Card) -> None:
+    """Write the weights and the card, each whole or not at all; the card is in both files."""
+    content = dataclasses.asdict(card)
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    with whole.whole(folder / WEIGHTS) as part:
+        # The library's own save_file leaves a file of a random name behind when it is killed.
+        part.write_bytes(to_bytes(state, metadata={"card": json.dumps(content)}))
+    save_card(folder, card)
+
+
+def save_card(folder: Path, card: Card) -> None:
+    """Write the card beside weights that stay as they are, whole or not at all."""
+    whole.write_json(folder / CARD, dataclasses.asdict(card))
+
+
+def read_card(folder: Path) -> Card:
+    """Return what a run's model.json says.
+
+    Raises:
+        InputMissing, InputInvalid: with what is wrong and what to do.
+    """
+    path = folder / CARD
+    content = whole.read_json(path, written_by="`pipeline train`")
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+        raise InputInvalid(f"{path} is not a model card of format {FORMAT_VERSION}.")
+    try:
+        card = Card(**content)
+    except TypeError as error:
+        raise InputInvalid(f"{path} is not a model card: {error}.") from error
+    wrong = [name for name, holds in _checks(card).items() if not holds]
+    if wrong:
+        raise InputInvalid(
+            f"{path}: {wrong[0]} is {getattr(card, wrong[0])!r}, which it cannot be."
+        )
+    return card
+
+
+def _checks(card: Card) -> dict[str, bool]:
+    """Return for each field of a card whether it is what it has to be."""
+    labels = card.labels if isinstance(card.labels, list) else []
+    return {
+        "model_name": networks.is_known(card.model_name),
+        "labels": bool(labels) and all(isinstance(label, str) and label for label in labels),
+        "image_size": type(card.image_size) is int and card.image_size > 0,
+        "mean": _three_numbers(card.mean),
+        "std": _three_numbers(card.std) and 0 not in card.std,
+        "interpolation": card.interpolation in {mode.value for mode in v2.InterpolationMode},
+        "temperature": card.temperature is None or _is_positive(card.temperature),
+        "options": isinstance(card.options, dict),
+    }
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in {int, float} and 0 < value < float("inf")
+
+
+def _three_numbers(values: Any) -> bool:
+    is_list = isinstance(values, list) and len(values) == 3
+    return is_list and all(type(value) in {int, float} for value in values)
+
+
+def load(folder: Path) -> tuple[nn.Module, Card]:
+    """Return the trained network, ready to predict, and its card.
+
+    Raises:
+        InputMissing, InputInvalid: with what is wrong and what to do.
+    """
+    card = read_card(folder)
+    weights = read_weights(folder / WEIGHTS)
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise InputInvalid(
+            f"{folder / WEIGHTS} holds weights that are no numbers (NaN or infinity): copy the "
+            "file again, or train again with a lower --lr or --precision 32-true."
+        )
+    network = networks.build(card.model_name, len(card.labels), card.image_size)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputInvalid(f"{folder / WEIGHTS} does not fit {CARD}: {error}") from error
+    return network.eval(), card
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What makes a picture (PIL, RGB) the network's input (3, side, side), in two steps.
+
+    `prepare` is the same whenever a picture is seen, so its result, bytes (3, side, side), may be
+    kept; `finish` makes of it what the network takes, and while training brings in chance.
+    """
+
+    prepare: Callable[[Image.Image], Tensor]
+    finish: Callable[[Tensor], Tensor]
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Return what the network takes."""
+        return self.finish(self.prepare(image))
+
+
+def transform(card: Card) -> Transform:
+    """Return what a picture goes through to be predicted."""
+    prepare = v2.Compose([
+        square_up,
+        v2.Resize((card.image_size, card.image_size), v2.InterpolationMode(card.interpolation)),
+        v2.ToImage(),
+        v2.ToPureTensor(),
+    ])  # fmt: skip
+    return Transform(prepare, v2.Compose(to_input(card)))
+
+
+def to_input(card: Card) -> list[nn.Module]:
+    """Return the last steps of every transform, from bytes: 0..1 float32, normalised."""
+    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(card.mean, card.std)]
+
+
+def square_up(image: Any) -> Any:
+    """Return the picture (PIL) padded evenly with black to a square; a square stays as it is."""
+    wide, high = image.size
+    side = max(wide, high)
+    if wide == high:
+        return image
+    left, top = (side - wide) // 2, (side - high) // 2
+    return image.crop((-left, -top, side - left, side - top))
+
+
+def probabilities(logits: Tensor) -> NDArray[np.float64]:
+    """Return softmax of logits (n, labels) in double precision, to 9 decimals, as files hold it."""
+    soft = torch.softmax(logits.double(), dim=1).cpu().numpy()
+    return np.asarray(np.round(soft, 9))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities (n, labels), truth (n,), and which crops of the loader could be read."""
+
+    probabilities: NDArray[np.float64]
+    truth: NDArray[np.int64]
+    readable: NDArray[np.bool_]
+
+
+@torch.inference_mode()
+def predict(
+    fabric: Fabric, network: nn.Module, loader: "DataLoader[Any]", title: str
+) -> Predictions:
+    """Return the network's predictions for a loader of (pictures, truth, read), in its order.
+
+    A crop that could not be read (`read` is not 0) is left out of probabilities and truth.
+    """
+    network.eval()
+    logits, truths, readables = [], [], []
+    with progress(len(loader.dataset), title=title, unit="crop") as bar:  # type: ignore[arg-type]
+        for batch in loader:
+            pictures, truth, read = fabric.to_device(batch)
+            readable = read == 0
+            found = network(pictures.contiguous(memory_format=torch.channels_last))
+            logits.append(found[readable].float().cpu())
+            truths.append(truth[readable].cpu())
+            readables.append(readable.cpu())
+            bar.update(len(truth))
+    return Predictions(
+        probabilities(torch.cat(logits)),
+        torch.cat(truths).numpy(),
+        torch.cat(readables).numpy(),
+    )

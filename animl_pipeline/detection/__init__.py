@@ -1,0 +1,1 @@
+"""A detector over a folder of images."""

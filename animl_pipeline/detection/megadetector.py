@@ -1,0 +1,253 @@
+"""MegaDetector itself: its weights, and a batch of pictures in, what it found of each out.
+
+The one module that knows the `megadetector` package and the YOLOs it runs on (the extra `detect`).
+They are AGPL and GPL, and nothing else of this program needs them.
+"""
+
+import contextlib
+import io
+import os
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from animl_pipeline.errors import InputInvalid, InputMissing, WeightsMissing
+from animl_pipeline.files import whole
+from animl_pipeline.formats.megadetector import CATEGORIES, Detection
+from animl_pipeline.formats.megadetector import Image as Result
+
+EXTRA = "pip install 'animl-pipeline[detect]'"
+ULTRALYTICS = "ultralytics.nn.tasks."  # the modules of its networks, in a weights file
+# Whose names a weights file may hold. That of another library (os.system) is no part of a network.
+LIBRARIES = (
+    "torch.nn.", "ultralytics.", "models.", "utils.", "yolov5.", "yolov9.", "numpy.",
+    "collections.", "pathlib.", "argparse.Namespace", "builtins.set", "__builtin__.set",
+    "builtins.slice", "__builtin__.slice",
+)  # fmt: skip
+# What loading a file raises that is no network, or one the installed libraries cannot build.
+BROKEN = (
+    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
+    OSError, EOFError, ImportError, pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
+
+
+OPEN = Image.open  # ultralytics puts one in its place that asks for libraries nobody has
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Loaded weights, and what they are called in results."""
+
+    network: Any  # the package's PTDetector
+    name: str
+    device: str
+    metadata: dict[str, Any]  # the package's, of the models it knows: sensible thresholds
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[io.StringIO]:
+    """Keep what the package and its YOLO print, which is much, and what they warn of."""
+    # Neither is to ask the internet, nor pip, for anything while they load.
+    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+    os.environ |= {"YOLO_VERBOSE": "false", "YOLOv5_VERBOSE": "false"}
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield said
+
+
+def weights_file(model: str) -> Path:
+    """Return the file of a model: a file, or one of MegaDetector's names, fetched if need be.
+
+    Raises:
+        WeightsMissing: the extra is not installed, or a named model cannot be fetched.
+        InputMissing: there is no such file, nor name.
+    """
+    package = _package()
+    known = known_name(model)
+    if known is None or Path(model).is_file():
+        if not Path(model).is_file():
+            names = ", ".join(sorted(package.model_string_to_model_version))
+            raise InputMissing(
+                f"--model {model} is neither a file nor a name that MegaDetector has: {names}."
+            )
+        return Path(model)
+    said = ""
+    with _quiet() as printed:
+        try:
+            found = package.try_download_known_detector(known)
+        except OSError as error:  # urllib's and requests' own are such
+            found, said = None, f" ({error})"
+    if not found or not Path(found).is_file():
+        lines = printed.getvalue().splitlines()
+        why = said or (f" ({lines[-1]})" if lines else "")
+        about = package.known_models[known]
+        raise WeightsMissing(
+            f"The weights of {model} cannot be fetched here{why}. Fetch {about['url']} where the "
+            f"internet is (md5 {about.get('md5', 'not known')}), and name the file: --model "
+            f"{about['url'].rpartition('/')[2]}."
+        )
+    return Path(found)
+
+
+def _package() -> Any:
+    try:
+        with _quiet():
+            from megadetector.detection import run_detector
+    except ImportError as error:
+        raise WeightsMissing(
+            f"`pipeline detect` needs more libraries ({error}): {EXTRA}."
+        ) from None
+    return run_detector
+
+
+def package_version() -> str:
+    """Return the name and version of the package: the whole one, or the one without a YOLO."""
+    for name in ("megadetector", "megadetector-utils"):
+        with contextlib.suppress(PackageNotFoundError):
+            return f"{name} {version(name)}"
+    return "unknown"
+
+
+def known_name(model: str) -> str | None:
+    """Return the package's own name of a model it knows, or None."""
+    package = _package()
+    for name in (model.lower(), f"mdv1000-{model.lower()}"):
+        version = package.model_string_to_model_version.get(name, name)
+        if version in package.known_models:
+            return str(version)
+    return None
+
+
+def load(path: Path, *, device: str) -> Detector:
+    """Return the detector in a weights file.
+
+    A YOLO's weights are pickled, so loading them can run code that is in them: only a file that
+    one trusts is to be loaded. A file that names what is no part of a network is refused.
+
+    Raises:
+        WeightsMissing: a library that the weights need is not installed.
+        InputInvalid: the file holds no network of MegaDetector's categories.
+    """
+    package = _package()
+    digest = whole.digest(path, "md5")
+    release = next((name for name, about in package.known_models.items()
+                    if about.get("md5") == digest), None)  # fmt: skip
+    options = {"device": device} | ({} if release else {"model_type": _kind(path)})
+    with _quiet() as printed:
+        try:
+            network = package.load_detector(str(path), detector_options=options)
+        except ModuleNotFoundError as error:
+            raise WeightsMissing(
+                f"{path} cannot be loaded: it needs the library {error.name}. {EXTRA} brings what "
+                "all of MegaDetector's need but cedar: that is `pip install yolov9pip`."
+            ) from error
+        except BROKEN as error:
+            last = printed.getvalue().strip().rpartition("\n")[2]
+            raise InputInvalid(
+                f"{path} holds no detector that MegaDetector's package can load: "
+                f"{type(error).__name__}: {error} ({last})."
+            ) from error
+        finally:
+            Image.open = OPEN
+    if not release:
+        _refuse_other_categories(network, path)
+    metadata = package.known_models.get(release, {})
+    kept = ("typical_detection_threshold", "conservative_detection_threshold")
+    told = {key: metadata[key] for key in kept if key in metadata}
+    return Detector(
+        network, path.name, device, {"megadetector_version": release or "unknown", **told}
+    )
+
+
+def _kind(path: Path) -> str:
+    """Return which YOLO a file is of: what it says itself, else by the names that are in it.
+
+    Raises:
+        InputInvalid: it is no weights file, or names what is no part of a network.
+    """
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except BROKEN as error:
+        raise InputInvalid(f"{path} is no weights file of PyTorch's ({error}).") from error
+    strange = sorted(name for name in names if not name.startswith(LIBRARIES))
+    if strange:
+        raise InputInvalid(
+            f"{path} would call {', '.join(strange[:5])} when it is loaded, which is no part of a "
+            "network: it may do harm, so it is not loaded."
+        )
+    with _quiet():
+        from megadetector.detection import pytorch_detector
+
+        told = pytorch_detector.read_metadata_from_megadetector_model_file(str(path)) or {}
+    ultralytics = any(name.startswith(ULTRALYTICS) for name in names)
+    return str(told.get("model_type", "ultralytics" if ultralytics else "yolov5"))
+
+
+def _refuse_other_categories(network: Any, path: Path) -> None:
+    """Refuse a network that tells other things apart than MegaDetector's."""
+    names = getattr(network.model, "names", None)
+    names = list(names.values()) if isinstance(names, dict) else list(names or [])
+    if names != list(CATEGORIES.values())[: len(names)]:
+        raise InputInvalid(
+            f"{path} finds {len(names)} categories ({', '.join(map(str, names[:5]))}); "
+            f"MegaDetector's are {', '.join(CATEGORIES.values())}."
+        )
+
+
+def detect(
+    detector: Detector,
+    pictures: Sequence[Image.Image],
+    file_names: Sequence[str],
+    *,
+    threshold: float,
+    image_size: int | None,
+) -> list[Result]:
+    """Return what was found in upright RGB pictures, surest first, in their order.
+
+    A picture on which the network failed has the package's own word for it and the reason; where
+    several were too much at once, each is tried alone.
+    """
+    with _quiet() as printed, torch.inference_mode():
+        records = detector.network.generate_detections_one_batch(
+            list(pictures), list(file_names), detection_threshold=threshold, image_size=image_size
+        )
+    if len(records) > 1 and any(record.get("failure") for record in records):
+        pairs = zip(pictures, file_names, strict=True)
+        alone = (([picture], [name]) for picture, name in pairs)
+        return [
+            result
+            for one in alone
+            for result in detect(detector, *one, threshold=threshold, image_size=image_size)
+        ]
+    reason = printed.getvalue().strip().rpartition("\n")[2]
+    return [_result(record, threshold, reason) for record in records]
+
+
+def _result(record: dict[str, Any], threshold: float, reason: str) -> Result:
+    if record.get("failure"):
+        return failed(record["file"], record["failure"], reason)
+    found = [
+        Detection(CATEGORIES[one["category"]], one["conf"], tuple(one["bbox"]))
+        for one in record["detections"]
+        if one["conf"] >= threshold  # the package rounds after it has compared
+    ]
+    return Result(record["file"], sorted(found, key=lambda one: (-one.confidence, one.box)))
+
+
+def unreadable(file_name: str, reason: str) -> Result:
+    """Return the result of a picture that cannot be opened, as MegaDetector has it."""
+    return failed(file_name, _package().FAILURE_IMAGE_OPEN, reason)
+
+
+def failed(file_name: str, failure: str, reason: str) -> Result:
+    """Return a failure: MegaDetector's own word, which its tools look for, and the reason."""
+    return Result(file_name, [], f"{failure}: {reason}")

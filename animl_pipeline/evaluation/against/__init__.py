@@ -1,0 +1,1 @@
+"""Two classifiers, or a classifier and another tool, compared on the same crops."""

@@ -1,0 +1,62 @@
+"""COCO Camera Traps, written: an export as Animl and LILA write it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from animl_pipeline.files import whole
+from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Image, Size
+
+DECIMALS_PX = 6  # a whole pixel comes back from fractions of 1e-16 as the whole number it was
+
+
+def write(path: Path, export: Export) -> None:
+    """Write an export, a record a line; category 0 is `empty`, as the format has it.
+
+    A box is in pixels where its image's size is known, else in fractions.
+    """
+    sizes = {row.image_id: (row.width_px, row.height_px) for row in export.images if row.width_px}
+    names = sorted({row.category for row in export.annotations} - {EMPTY})
+    ids = {name: number for number, name in enumerate([EMPTY, *names])}
+    content = {
+        "info": {"version": "1.0", "description": export.dataset},
+        "images": map(_image, export.images),
+        "annotations": _annotations(export.annotations, ids, sizes),
+        "categories": [{"id": number, "name": name} for name, number in ids.items()],
+    }
+    whole.write_lines(path, content)
+
+
+def _image(image: Image) -> dict[str, Any]:
+    given = {
+        "location": image.location,
+        "datetime": image.datetime,
+        "seq_id": image.sequence,
+        "width": image.width_px,
+        "height": image.height_px,
+        "corrupt": image.corrupt,
+    }
+    record: dict[str, Any] = {"id": image.image_id, "file_name": image.file_name}
+    return record | {key: value for key, value in given.items() if value}
+
+
+def _annotations(
+    rows: list[Annotation], ids: dict[str, int], sizes: dict[str, Size]
+) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        record: dict[str, Any] = {
+            "id": row.annotation_id,
+            "image_id": row.image_id,
+            "category_id": ids[row.category],
+            "sequence_level_annotation": row.sequence_level,
+            "validated": row.validated,
+        }
+        if row.box and row.image_id in sizes:
+            scale = (*sizes[row.image_id], *sizes[row.image_id])
+            pixels = zip(row.box, scale, strict=True)
+            record["bbox"] = [round(part * side, DECIMALS_PX) for part, side in pixels]
+        elif row.box:
+            record["bbox_relative"] = list(row.box)
+        if row.confidence != 1:
+            record["confidence"] = row.confidence
+        yield record

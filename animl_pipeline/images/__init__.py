@@ -1,0 +1,1 @@
+"""Open an image upright, cut it, write it."""

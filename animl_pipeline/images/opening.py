@@ -1,0 +1,259 @@
+"""Open a picture, cut what is wanted of it upright in RGB, write a JPEG; knows nothing of labels.
+
+A picture that cannot be used is one of: missing, empty, not a picture, too large, truncated,
+unreadable; the message of ImageUnusable says which.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from animl_pipeline.boxes import Rectangle
+from animl_pipeline.errors import ImageUnusable
+from animl_pipeline.files import whole as files
+from animl_pipeline.images import jpeg
+
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+RIGHT_TO_LEFT, BOTTOM_UP = {2, 3, 6, 7}, {3, 4, 7, 8}  # seen upright
+TURNED = {5, 6, 7, 8}  # width and height change places
+FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP")  # none that runs a program
+PIXELS_MAX = 89_478_485  # where Pillow begins to speak of decompression bombs
+BYTES_PER_PIXEL = 4  # in RGB, too
+BLOCK_BYTES = 256 * 1024
+# What Pillow raises for damaged files, by format and kind of damage.
+DAMAGE = (
+    OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError, KeyError,
+    TypeError, AttributeError, OverflowError, ZeroDivisionError, RuntimeError, MemoryError,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An open picture, of which only the header was read."""
+
+    stored: Image.Image
+    file: BinaryIO
+    orientation: int
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) as the picture is seen."""
+        width, height = self.stored.size
+        return (height, width) if self.orientation in TURNED else (width, height)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Picture]:
+    """Yield the picture, open as long as the block lasts.
+
+    Raises:
+        ImageUnusable: the message is the reason.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise ImageUnusable("picture is missing") from None
+    except (OSError, ValueError) as error:
+        raise ImageUnusable(f"picture is unreadable: {error}") from error
+    with file:
+        if not os.fstat(file.fileno()).st_size:
+            raise ImageUnusable("picture is empty (0 bytes)")
+        yield _open(file)
+
+
+def _open(file: BinaryIO) -> Picture:
+    try:
+        stored = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ImageUnusable("file is not a picture") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageUnusable(f"picture is too large: {error}") from error
+    except DAMAGE as error:
+        raise ImageUnusable(f"picture is unreadable: {error}") from error
+    if stored.width * stored.height > PIXELS_MAX:  # whatever the process told Pillow to let pass
+        size = f"{stored.width}x{stored.height}"
+        raise ImageUnusable(f"picture is too large: {size}, more than {PIXELS_MAX:,} pixels")
+    return Picture(stored, file, _orientation(stored))
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns a TIFF upright by itself, and no other format
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except (*DAMAGE, UserWarning):
+        return 1  # broken EXIF says nothing; the picture itself may be whole
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) in pixels as the picture is seen, from its header alone.
+
+    Raises:
+        ImageUnusable: the message is the reason.
+    """
+    with opened(path) as picture:
+        return picture.size_px
+
+
+def open_upright(path: Path) -> Image.Image:
+    """Return the whole picture, decoded, upright by its EXIF orientation, in RGB.
+
+    Raises:
+        ImageUnusable: the message is the reason. Half a JPEG is truncated, never a picture with a
+            grey half.
+    """
+    with opened(path) as picture:
+        return cut(picture, [(0, 0, *picture.size_px)])[0]
+
+
+def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
+    """Return rectangles of the upright picture in RGB; where one leaves the frame there is black.
+
+    Of a JPEG only the rows that are needed are decoded.
+
+    Raises:
+        ImageUnusable: truncated, unreadable, or so long that its square is too large.
+    """
+    if max(map(_area, rectangles)) > PIXELS_MAX:
+        raise ImageUnusable(f"picture is too large: a square of it has over {PIXELS_MAX:,} pixels")
+    width, height = picture.size_px
+    inside = [(max(left, 0), max(top, 0), min(right, width), min(bottom, height))
+              for left, top, right, bottom in rectangles]  # fmt: skip
+    stored = [_as_stored(rectangle, picture) for rectangle in inside]
+    bottom = max(bottom for *_, bottom in stored)
+    try:
+        image = _decoded(picture, bottom)
+        parts = [_upright_rgb(image.crop(part), picture.orientation) for part in stored]
+    except ImageUnusable:
+        raise
+    except DAMAGE as error:
+        truncated = "truncated" in str(error) or "broken data stream" in str(error)
+        reason = "truncated" if truncated else "unreadable"
+        raise ImageUnusable(f"picture is {reason}: {error}") from error
+    return [
+        part if frame == whole else part.crop(_beside(whole, frame))
+        for part, frame, whole in zip(parts, inside, rectangles, strict=True)
+    ]
+
+
+def pixels_needed(picture: Picture, rectangles: Sequence[Rectangle]) -> int:
+    """Return how many pixels `cut` holds in memory at most."""
+    return _area((0, 0, *picture.size_px)) + sum(map(_area, rectangles))
+
+
+def _area(rectangle: Rectangle) -> int:
+    left, top, right, bottom = rectangle
+    return (right - left) * (bottom - top)
+
+
+def _as_stored(rectangle: Rectangle, picture: Picture) -> Rectangle:
+    """Return where a rectangle of the upright picture is in the file."""
+    (left, top, right, bottom), (width, height) = rectangle, picture.size_px
+    if picture.orientation in RIGHT_TO_LEFT:
+        left, right = width - right, width - left
+    if picture.orientation in BOTTOM_UP:
+        top, bottom = height - bottom, height - top
+    turned = picture.orientation in TURNED
+    return (top, left, bottom, right) if turned else (left, top, right, bottom)
+
+
+def _beside(rectangle: Rectangle, frame: Rectangle) -> Rectangle:
+    """Return the rectangle as it is seen from the corner of the frame."""
+    left, top, right, bottom = rectangle
+    return left - frame[0], top - frame[1], right - frame[0], bottom - frame[1]
+
+
+def _decoded(picture: Picture, bottom_px: int) -> Image.Image:
+    """Return the picture as it is stored, at least down to a row."""
+    # Other libraries ask for half pictures, for the whole process: megadetector does.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    if picture.stored.format in {"JPEG", "MPO"}:  # MPO: with further pictures behind the first
+        picture.file.seek(0)
+        image = jpeg.decode(picture.file.read(), bottom_px)
+        if image:
+            return image
+    picture.stored.load()
+    return picture.stored
+
+
+def _upright_rgb(image: Image.Image, orientation: int) -> Image.Image:
+    if orientation in UPRIGHT:
+        image = image.transpose(UPRIGHT[orientation])
+    if image.mode in {"I", "F"}:
+        raise ImageUnusable(f"picture is unreadable: the range of mode {image.mode} is not known")
+    if image.mode.startswith("I;16"):  # Pillow would clip it to white
+        image = image.point(lambda grey: grey / 257, "L")
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def bounded_size(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:
+    """Return the size a picture is stored at: its longer side is at most so many pixels.
+
+    >>> bounded_size((900, 600), 300)
+    (300, 200)
+    """
+    longer = max(size_px)
+    if max_side_px is None or longer <= max_side_px:
+        return size_px
+    width, height = (max(1, round(side * max_side_px / longer)) for side in size_px)
+    return width, height
+
+
+def bounded(image: Image.Image, max_side_px: int | None) -> Image.Image:
+    """Return the picture at its `bounded_size`, resized once, if at all, by Lanczos' filter."""
+    size_px = bounded_size(image.size, max_side_px)
+    return image if size_px == image.size else image.resize(size_px, Image.Resampling.LANCZOS)
+
+
+@contextmanager
+def memory_kept(pixels: int) -> Iterator[None]:
+    """Let Pillow use the memory of so many pixels again: to ask the system anew takes longer.
+
+    (Pillow's handbook, "Block allocator".)
+    """
+    pillow: Any = Image
+    before = pillow.core.get_block_size(), pillow.core.get_blocks_max()
+    pillow.core.set_block_size(BLOCK_BYTES)
+    pillow.core.set_blocks_max(pixels * BYTES_PER_PIXEL // BLOCK_BYTES)
+    try:
+        yield
+    finally:
+        pillow.core.set_block_size(before[0])
+        pillow.core.set_blocks_max(before[1])
+
+
+def save_jpeg(image: Image.Image, path: Path, *, quality: int, comment: str) -> None:
+    """Write a JPEG without chroma subsampling, whole or not at all."""
+    with files.whole(path) as part:
+        image.save(part, "JPEG", quality=quality, subsampling=0, comment=comment)
+
+
+def jpeg_comment(path: Path) -> str:
+    """Return the comment of a whole JPEG, or "" if there is none, or no whole JPEG."""
+    try:
+        with path.open("rb") as file, Image.open(file, formats=["JPEG"]) as image:
+            file.seek(-2, os.SEEK_END)
+            whole = file.read() == b"\xff\xd9"
+            comment = image.info.get("comment", b"")
+    except DAMAGE:
+        return ""
+    return str(comment.decode("utf-8", "replace")) if whole else ""

@@ -1,0 +1,1 @@
+"""How any stage is run: options, record, project file, workers, processes, devices."""

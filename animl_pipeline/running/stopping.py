@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM: noted when they come, heeded when nothing is half done."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from animl_pipeline.errors import Stopped
+from animl_pipeline.running import processes
+
+STDERR = 2
+NEWS = b"\nStopping after this step, and saving. Once more stops at once, without.\n"
+
+
+class Stop:
+    """Whether somebody has asked to stop."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._heeded_at_once = False
+
+    @contextmanager
+    def heeded_at_once(self) -> Iterator[None]:
+        """Raise Stopped in the midst of the block, which may be left at any point."""
+        self._heeded_at_once = True
+        try:
+            if self.signal:
+                raise Stopped(self.signal)
+            yield
+        finally:
+            self._heeded_at_once = False
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        """Take note of a signal; the next of its kind does what it always does."""
+        self.signal = number
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, usual)
+        if self._heeded_at_once:
+            raise Stopped(number)
+        if not processes.rank():
+            os.write(STDERR, NEWS)  # print may have been interrupted, and cannot be entered twice
+
+
+@contextmanager
+def noted() -> Iterator[Stop]:
+    """Yield what notes Ctrl-C and SIGTERM during the block (in the main thread, as Python asks)."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {
+        number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignored(_: int = 0) -> None:
+    """Leave Ctrl-C and SIGTERM to the process that started this one: it ends this one in time."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

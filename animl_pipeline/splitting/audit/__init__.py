@@ -1,0 +1,1 @@
+"""What is in two splits that should be in one."""

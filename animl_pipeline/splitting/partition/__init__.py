@@ -1,0 +1,1 @@
+"""Dividing groups of crops into splits as an optimisation problem."""

@@ -1,0 +1,90 @@
+"""What a crop goes through while training, so that a few thousand are like the many to come."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from animl_pipeline.classifier import card as classifier
+from animl_pipeline.training.recipe import Augmentation
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far each change goes, and with what probability those come that are seldom."""
+
+    area_min: float  # of the crop, that is kept
+    degrees_max: float  # by which it is turned
+    light: float  # share by which brightness, contrast and saturation change
+    grey: float  # probability of infrared
+    blur: float  # probability of an animal in motion, or out of focus
+    erase: float  # probability of a branch in front of it
+
+
+STRENGTHS = {
+    Augmentation.LIGHT: Strength(0.8, 0, 0.15, 0.05, 0, 0),
+    Augmentation.DEFAULT: Strength(0.5, 10, 0.25, 0.1, 0.1, 0.1),
+    Augmentation.STRONG: Strength(0.35, 20, 0.4, 0.2, 0.2, 0.25),
+}
+
+
+class Window(nn.Module):
+    """A part of a picture, a little turned, and mirrored in half of all cases.
+
+    The old workflow keeps down to 8 % of a crop, so often no animal at all, and turns by up to 90
+    degrees, with black corners and standing foxes. Here what lies beyond the edge of the picture
+    is its mirror image, so every pixel is a real one, and all is one resampling.
+    """
+
+    def __init__(self, area_min: float, degrees_max: float) -> None:
+        super().__init__()
+        self.area_min, self.degrees_max = area_min, degrees_max
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return what it shows of a picture (3, side, side), 0..1."""
+        theta = window(torch.rand(6).tolist(), self.area_min, math.radians(self.degrees_max))
+        grid = nn.functional.affine_grid(theta[None], [1, *picture.shape], align_corners=False)
+        found = nn.functional.grid_sample(
+            picture[None], grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        )
+        return found[0]
+
+
+def window(chances: list[float], area_min: float, radians_max: float) -> Tensor:
+    """Return the affine map (2, 3) from what is shown to the picture, both -1 to 1, of six chances.
+
+    Width over height is 4/5 to 5/4. Before the turn the window lies within the picture.
+    """
+    area, ratio, turn, x, y, flip = chances
+    side = math.sqrt(area_min + (1 - area_min) * area)
+    stretch = (5 / 4) ** (ratio - 0.5)  # once across, once down
+    wide, high = min(1.0, side * stretch), min(1.0, side / stretch)
+    angle = (2 * turn - 1) * radians_max
+    mirror = -1.0 if flip < 0.5 else 1.0
+    across, down = (1 - wide) * (2 * x - 1), (1 - high) * (2 * y - 1)
+    return torch.tensor([
+        [mirror * wide * math.cos(angle), -high * math.sin(angle), across],
+        [mirror * wide * math.sin(angle), high * math.cos(angle), down],
+    ])  # fmt: skip
+
+
+def augmented(card: classifier.Card, strength: Augmentation) -> classifier.Transform:
+    """Return what a crop goes through while training; `none` is as it is predicted."""
+    plain = classifier.transform(card)
+    if strength is Augmentation.NONE:
+        return plain
+    how = STRENGTHS[strength]
+    return classifier.Transform(
+        plain.prepare,
+        v2.Compose([
+            v2.ToDtype(torch.float32, scale=True),
+            Window(how.area_min, how.degrees_max),
+            v2.ColorJitter(how.light, how.light, how.light),  # weather, hour, camera
+            v2.RandomGrayscale(how.grey),
+            v2.RandomApply([v2.GaussianBlur(5, (0.1, 2.0))], how.blur),
+            v2.Normalize(card.mean, card.std),
+            v2.RandomErasing(how.erase, scale=(0.02, 0.1), value="random"),
+        ]),
+    )  # fmt: skip
