@@ -70,7 +70,14 @@ def _option(param: Any) -> list[str]:
     is_option = param.opts[0].startswith("-")
     names = ", ".join(param.opts + param.secondary_opts) if is_option else param.name
     value = f" {_kind(param)}" if is_option and not _is_switch(param) else ""
-    return [f"````{{option}} {names}{value}", *_facts(param), "", _escape(param.help or ""), "````", ""]
+    return [
+        f"````{{option}} {names}{value}",
+        *_facts(param),
+        "",
+        _escape(param.help or ""),
+        "````",
+        "",
+    ]
 
 
 def _escape(text: str) -> str:
