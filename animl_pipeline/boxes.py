@@ -19,6 +19,7 @@ Box = tuple[float, float, float, float]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right, bottom excluded
 
 CROP_RULE_VERSION = 2
+SMALL_SIDE_PX = 40  # a square this small holds little that a classifier could learn
 NOISE_PX = 1e-6  # 590 / 640 * 640 is not always 590: less than this past a pixel's edge is noise
 
 

@@ -1,5 +1,6 @@
 import pandas as pd
 
+from animl_pipeline.artifacts.splits import SPLITS
 from animl_pipeline.splitting.audit import leaks
 
 
@@ -22,7 +23,7 @@ def test_counts_are_of_crops_locations_and_sequences() -> None:
     assert counts["fox"]["train"] == {"crops": 3, "locations": 1, "sequences": 2}
     assert counts["fox"]["val"] == {"crops": 1, "locations": 1, "sequences": 1}
     assert counts["bird"]["train"] == {"crops": 0, "locations": 0, "sequences": 0}
-    assert list(counts["bird"]) == list(leaks.PARTS)
+    assert list(counts["bird"]) == list(SPLITS)
 
 
 def test_the_same_names_in_another_dataset_are_no_leak() -> None:

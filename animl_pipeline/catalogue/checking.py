@@ -7,15 +7,18 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from animl_pipeline.catalogue import sequences
+from animl_pipeline.boxes import SMALL_SIDE_PX
+from animl_pipeline.catalogue import animl, sequences
+from animl_pipeline.catalogue.locations import find_variants
 from animl_pipeline.catalogue.reasons import kind
-from animl_pipeline.crops.cutting import SMALL_SIDE_PX
 from animl_pipeline.formats.coco import Annotation, Export, Image
-from animl_pipeline.splitting import locations
 
 EXAMPLES_MAX = 5
 YEAR_MIN = 1990  # no camera trap took digital pictures before
-COUNTED = re.compile(r"(.*?)(\d{1,8})(?:_[0-9a-f]{32})?\.\w+")  # IMG_0007.JPG, Animl's of 2023 too
+# IMG_0007.JPG, Animl's of 2023 too.
+COUNTED = re.compile(
+    rf"(.*?)(\d{{1,8}})(?:_{animl.MD5})?\.\w+"
+)
 
 Finding = tuple[str, str]  # what, where
 
@@ -53,9 +56,7 @@ def _findings(export: Export, now: datetime) -> Iterator[Finding]:
         for what in _of_annotation(row, *sizes[row.image_id]):
             yield what, row.annotation_id or row.image_id
     yield from _out_of_order(export.images)
-    for sentence in locations.variants_of(
-        {(export.dataset, one.location) for one in export.images}
-    ):
+    for sentence in find_variants({(export.dataset, one.location) for one in export.images}):
         yield "location in several spellings", sentence
 
 

@@ -16,7 +16,6 @@ from animl_pipeline.formats import coco
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
 
-SMALL_SIDE_PX = 40  # a square this small holds little that a classifier could learn
 CROP_MARK = "___"
 RULE_OPTIONS = ("square_crops", "margin", "quality", "max_side")
 # Of all threads together, at four bytes: a few pictures for each core, and the largest there is.
@@ -127,7 +126,7 @@ def _odd(
             odd.append((box.annotation_id, f"{said}: placed by fractions"))
         left, top, right, bottom = boxes.pixels(box.box, *size_px)
         side_px = max(right - left, bottom - top)
-        if side_px < SMALL_SIDE_PX:
+        if side_px < boxes.SMALL_SIDE_PX:
             odd.append((box.annotation_id, f"small: {right - left}x{bottom - top} px"))
         elif rule.square and side_px > min(size_px):
             odd.append((box.annotation_id, "padded: the square is larger than the frame"))

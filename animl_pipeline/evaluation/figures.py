@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts.splits import SEEN_TEST, TEST
 from animl_pipeline.evaluation import breakdown, calibration, label_errors, metrics, operating
 from animl_pipeline.evaluation.predicting import Predicted
 from animl_pipeline.evaluation.scored import Scored
 
 EXAMPLES = 24  # pictures in a gallery
 PER_LOCATION = 6  # one burst would fill a gallery
-SEEN = "seen_test"  # crops held out at the locations of train
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def figures(
 
 def seen_against_new(splits: dict[str, Split]) -> dict[str, Any] | None:
     """Return both sides and the gap, where crops at the locations of train were held out."""
-    if not {SEEN, "test"} <= splits.keys():
+    if not {SEEN_TEST, TEST} <= splits.keys():
         return None
-    return breakdown.gap(splits[SEEN].scored, splits["test"].scored)
+    return breakdown.gap(splits[SEEN_TEST].scored, splits[TEST].scored)
 
 
 def guessing(scored: Scored) -> float:

@@ -4,7 +4,6 @@ Nothing is dropped here: a row that cannot be used carries the reason, and what 
 is a problem with its place in the file. What becomes a crop is decided elsewhere.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from animl_pipeline.boxes import Box
-from animl_pipeline.catalogue import sequences
+from animl_pipeline.catalogue import animl, sequences
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files.whole import Names, unsafe_reason
 from animl_pipeline.formats import coco_box, json_file
@@ -292,7 +291,5 @@ def _dataset_name(content: dict[str, Any], images: dict[str, Image], path: Path)
     """Return the Animl project of an export, else the name of the file."""
     info = content.get("info")
     description = json_file.text(info.get("description")) if isinstance(info, dict) else ""
-    found = re.search(r"Animl project '([^']+)'", description)
-    prefix = re.fullmatch(r"(.+):[0-9a-f]{32}", next(iter(images)))
-    name = found[1] if found else prefix[1] if prefix else path.stem
+    name = animl.find_project(description, next(iter(images))) or path.stem
     return name if not unsafe_reason(name) and "/" not in name else path.stem

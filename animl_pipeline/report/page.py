@@ -8,6 +8,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.evaluation.scored import Scored
 from animl_pipeline.report import curves, plots
 from animl_pipeline.report.gallery import Pictures
@@ -152,7 +153,7 @@ def note(overlap: dict[str, Any] | None, n: int) -> str:
     """Return what the `n` crops of a split were to the run (`trained_on.overlap`), for a reader."""
     if overlap is None:
         return "Nobody knows which crops of this split were used in training."
-    train, val, there = (overlap[name] for name in ("train", "val", "locations"))
+    train, val, there = (overlap[name] for name in (TRAIN, VAL, "locations"))
     if train == n:
         return "The model was trained on these very crops, so these figures say little of others."
     if val == n:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline.splitting.audit.leaks import PARTS, SEEN_TEST
+from animl_pipeline.artifacts.splits import SEEN_TEST, SPLITS, TRAIN, VAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def render(report: dict[str, Any], dataset: "pd.DataFrame") -> str:
     seen = (dataset["split"] == SEEN_TEST).any()
     return environment.get_template("split_report.html.j2").render(
         report=report,
-        parts=[*PARTS, *([SEEN_TEST] if seen else [])],
+        parts=[*SPLITS, *([SEEN_TEST] if seen else [])],
         totals=dataset.groupby("split").size().to_dict(),
         labels=[_label(name, of, report["targets"]) for name, of in report["counts"].items()],
         locations=_locations(dataset),
@@ -41,9 +41,9 @@ def _label(
     """Return a row of the table: counts, and the bars of the shares of crops and locations."""
     bars = []
     for what in ("crops", "locations"):
-        total = sum(of_part[part][what] for part in PARTS)
-        bars.append([of_part[part][what] / total if total else 0.0 for part in PARTS])
-    ends = [targets["train"], targets["train"] + targets["val"]]
+        total = sum(of_part[part][what] for part in SPLITS)
+        bars.append([of_part[part][what] / total if total else 0.0 for part in SPLITS])
+    ends = [targets[TRAIN], targets[TRAIN] + targets[VAL]]
     return {"name": name, "counts": of_part, "bars": bars, "wanted": ends}
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts.splits import SEEN_TEST, TEST, TRAIN, VAL
+from animl_pipeline.catalogue.animl import MD5_OF_ID
 from animl_pipeline.files import whole as files
-from animl_pipeline.splitting.audit.leaks import MD5, SEEN_TEST, TEST, TRAIN, VAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,7 @@ def _digests(record: Path) -> set[str]:
 
 def _pictures(rows: "pd.DataFrame") -> "pd.Series[str]":
     """Return what tells the images apart: the md5 in Animl's ids, else dataset and id."""
-    md5 = rows["image_id"].str.extract(MD5, expand=False)
+    md5 = rows["image_id"].str.extract(MD5_OF_ID, expand=False)
     return md5.fillna(rows["dataset"] + "\n" + rows["image_id"])
 
 

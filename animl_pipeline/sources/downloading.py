@@ -25,7 +25,7 @@ OF_ONE_PLACE = {
     errno.EILSEQ,
 }  # fmt: skip
 Item = tuple[int, Row, Held | None]
-Md5Of = Callable[[Row], str]  # the md5 that the id of a picture holds, else ""
+Md5Of = Callable[[str], str]  # the md5 that the id of an image holds, else ""
 
 
 def look(rows: list[Row], *, folder: Path, journal: Path, md5_of: Md5Of) -> list[Item]:
@@ -42,7 +42,7 @@ def look(rows: list[Row], *, folder: Path, journal: Path, md5_of: Md5Of) -> list
         before = known.get(row.file_name)
         if before and (before.image_id, before.key) != (row.image_id, row.key):
             before = None  # of another export: what is there is another picture
-        here = ledger.at_first_sight(row, folder / row.file_name, before, md5_of(row))
+        here = ledger.at_first_sight(row, folder / row.file_name, before, md5_of(row.image_id))
         if here:
             rows[number] = here
         else:
@@ -81,7 +81,7 @@ def _accountant(
 
     def account(item: Item) -> int:
         number, row, before = item
-        id_md5, target = md5_of(row), folder / row.file_name
+        id_md5, target = md5_of(row.image_id), folder / row.file_name
         try:
             here = ledger.after_reading(row, target, before, id_md5, source)
             # In the journal first, in place second: a crash between the two fetches it again, and

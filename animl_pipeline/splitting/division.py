@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from animl_pipeline.artifacts.splits import SEEN_TEST, SPLITS, TEST, TRAIN, VAL
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.splitting.audit.leaks import PARTS, SEEN_TEST, TEST, TRAIN, VAL
 from animl_pipeline.splitting.times import sequence_of
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def not_covered(divided: Divided) -> list[str]:
     dataset = divided.dataset[~divided.dataset["only_train"]]
     sentences = []
     wanted = [
-        part for part in PARTS if divided.targets.get(part, 0) or (dataset["split"] == part).any()
+        part for part in SPLITS if divided.targets.get(part, 0) or (dataset["split"] == part).any()
     ]
     for label, rows in dataset.groupby("label"):
         places = len(rows[["dataset", "location"]].drop_duplicates())
@@ -162,7 +162,7 @@ def splits_of(dataset: "pd.DataFrame", unit: list[str]) -> dict[str, Any]:
     """Return the units of each part, in order: what splits.json holds."""
     split = dataset["split"].replace(SEEN_TEST, TRAIN)
     rows = dataset[unit].assign(split=split).drop_duplicates().sort_values(unit)
-    found = {part: rows[rows["split"] == part][unit].to_numpy().tolist() for part in PARTS}
+    found = {part: rows[rows["split"] == part][unit].to_numpy().tolist() for part in SPLITS}
     seen = dataset[dataset["split"] == SEEN_TEST]
     if len(seen):
         keys = set(zip(seen["dataset"], seen["location"], sequence_of(seen), strict=True))

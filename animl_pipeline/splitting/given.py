@@ -4,10 +4,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from animl_pipeline.artifacts.splits import TEST, TRAIN
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.formats import classification_ds
 from animl_pipeline.splitting import locations, times
-from animl_pipeline.splitting.audit.leaks import TEST, TRAIN
 from animl_pipeline.splitting.division import NOT_CHOSEN
 from animl_pipeline.splitting.labels.applying import PAIR
 

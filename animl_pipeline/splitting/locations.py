@@ -1,11 +1,10 @@
 """Which location a crop is of: nameless ones told apart, spellings merged, variants named."""
 
-import re
-import unicodedata
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from animl_pipeline.catalogue import animl
+from animl_pipeline.catalogue.locations import Location, find_variants
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.formats import csv_file
 from animl_pipeline.splitting.labels.spec import ANY_DATASET, covers
@@ -15,16 +14,14 @@ if TYPE_CHECKING:
 
 PLACE = ["dataset", "location"]
 MAP_COLUMNS = ("dataset", "location", "same_as")
-UNNAMED = "default"  # what Animl wrote until May 2024 for every camera's unnamed deployment
-ANIML_ID = r"(?:.*:)?[0-9a-f]{32}"  # an image's: its md5, after the project since June 2023
-
-Place = tuple[str, str]  # dataset, location
 
 
-def prepared(crops: "pd.DataFrame", same_as: dict[Place, str]) -> tuple["pd.DataFrame", list[str]]:
+def prepared(
+    crops: "pd.DataFrame", same_as: dict[Location, str]
+) -> tuple["pd.DataFrame", list[str]]:
     """Return the crops with the location they are of, and a sentence for all that is odd."""
     crops, cameras = told_apart(crops)
-    odd = [f"location {UNNAMED!r} told apart by camera: {cameras} of them"] if cameras else []
+    odd = [f"location {animl.UNNAMED!r} told apart by camera: {cameras} of them"] if cameras else []
     crops, absent = merged(crops, same_as)
     return crops, odd + absent + variants(crops)
 
@@ -35,22 +32,22 @@ def told_apart(crops: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
     Animl's picture lies in the folder `<project>/<camera>/default`, of before September 2023 in
     `<camera>`. Since May 2024 Animl writes `<camera>-default` itself.
     """
-    unnamed = crops["location"] == UNNAMED
+    unnamed = crops["location"] == animl.UNNAMED
     if not unnamed.any():
         return crops, 0
-    unnamed &= crops["image_id"].str.fullmatch(ANIML_ID)
+    unnamed &= crops["image_id"].str.fullmatch(animl.ID)
     cameras = crops["image"][unnamed].map(_camera)
-    names = (cameras + f"-{UNNAMED}").where(cameras != "", UNNAMED)
+    names = (cameras + f"-{animl.UNNAMED}").where(cameras != "", animl.UNNAMED)
     crops = crops.assign(location=crops["location"].mask(unnamed, names))
     return crops, cameras[cameras != ""].nunique()
 
 
 def _camera(image: str) -> str:
     folders = image.split("/")[:-1]
-    return next((name for name in reversed(folders) if name != UNNAMED), "")
+    return next((name for name in reversed(folders) if name != animl.UNNAMED), "")
 
 
-def merged(crops: "pd.DataFrame", same_as: dict[Place, str]) -> tuple["pd.DataFrame", list[str]]:
+def merged(crops: "pd.DataFrame", same_as: dict[Location, str]) -> tuple["pd.DataFrame", list[str]]:
     """Return the crops with the locations of a map merged, and a sentence for each it cannot find.
 
     A dataset of the map may be `*`, or hold one: it then stands for anything.
@@ -74,31 +71,17 @@ def variants(crops: "pd.DataFrame") -> list[str]:
     """Return a sentence for each set of locations that may be one place in several spellings."""
     return [
         f"{sentence}: merge them with --location-map if so, since they may be in two parts now"
-        for sentence in variants_of(set(zip(crops["dataset"], crops["location"], strict=True)))
+        for sentence in find_variants(set(zip(crops["dataset"], crops["location"], strict=True)))
     ]
 
 
-def variants_of(places: set[Place]) -> list[str]:
-    """Return, for each set of locations that may be one place, which they are."""
-    alike: dict[Place, list[str]] = defaultdict(list)
-    for dataset, location in sorted(places):
-        plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", location).casefold())
-        if plain:
-            alike[dataset, plain].append(location)
-    return [
-        f"{dataset}: {', '.join(map(repr, names))} may be one location"
-        for (dataset, _), names in alike.items()
-        if len(names) > 1
-    ]
-
-
-def read_map(path: Path) -> dict[Place, str]:
+def read_map(path: Path) -> dict[Location, str]:
     """Return a location map: which (dataset, location) is the same as which location.
 
     Raises:
         InputMissing, InputInvalid: with the row and what is wrong.
     """
-    same_as: dict[Place, str] = {}
+    same_as: dict[Location, str] = {}
     for number, (dataset, location, target) in csv_file.read_rows(path, MAP_COLUMNS):
         if not (dataset and location and target):
             raise InputInvalid(f"{path}: row {number} has an empty cell; `*` is every dataset.")
@@ -119,7 +102,7 @@ def read_map(path: Path) -> dict[Place, str]:
     return same_as
 
 
-def read_places(path: Path) -> set[Place]:
+def read_places(path: Path) -> set[Location]:
     """Return the locations that a CSV with the columns dataset and location lists."""
     rows = csv_file.read_rows(path, ("dataset", "location"))
     return {(dataset, location) for _, (dataset, location) in rows}

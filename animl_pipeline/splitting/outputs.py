@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts.splits import SEEN_TEST
 from animl_pipeline.files import whole
 from animl_pipeline.formats import classification_ds
 from animl_pipeline.report import split_page
 from animl_pipeline.splitting import division
-from animl_pipeline.splitting.audit.leaks import SEEN_TEST
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,8 +3,8 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from animl_pipeline.artifacts.splits import TRAIN
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.splitting.audit.leaks import TRAIN
 from animl_pipeline.splitting.division import NOT_CHOSEN
 from animl_pipeline.splitting.labels import applying
 from animl_pipeline.splitting.labels.spec import LabelSpec

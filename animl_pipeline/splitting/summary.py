@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animl_pipeline.splitting.audit.leaks import PARTS, SEEN_TEST
+from animl_pipeline.artifacts.splits import SEEN_TEST, SPLITS
 from animl_pipeline.splitting.locations import PLACE
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def parts(dataset: "pd.DataFrame") -> str:
     """Return the crops and locations of each part."""
-    names = [*PARTS, *([SEEN_TEST] if (dataset["split"] == SEEN_TEST).any() else [])]
+    names = [*SPLITS, *([SEEN_TEST] if (dataset["split"] == SEEN_TEST).any() else [])]
     sizes = dataset.groupby("split").size()
     located = dataset[dataset["location"] != ""].drop_duplicates(["split", *PLACE])
     places = located.groupby("split").size()

@@ -10,7 +10,6 @@ Writes  images/<file_name>   the pictures
 import contextlib
 import dataclasses
 import functools
-import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.catalogue.animl import ARCHIVE_BUCKET, SERVING_BUCKET, find_md5
 from animl_pipeline.errors import ObjectUnavailable, OptionError
 from animl_pipeline.files import whole
 from animl_pipeline.formats import coco
@@ -30,13 +30,8 @@ from animl_pipeline.sources.folder import Folder
 from animl_pipeline.sources.ledger import HELD, STATES, Row
 from animl_pipeline.sources.source import Source
 
-SERVING_BUCKET = "animl-images-serving-prod"
-ARCHIVE_BUCKET = (
-    "animl-images-archive-prod"  # where exports of before September 2023 have their keys
-)
 SAMPLE = 50
 OF_ANIML = ("serving_bucket_key", "original_relative_path")  # fields of the key
-ID_MD5 = re.compile(r"(.*:)?([0-9a-f]{32})")
 NOT_REACHED = "not reached: the run was stopped"
 
 
@@ -93,7 +88,7 @@ def run(options: Options) -> Counts:
         if options.dry_run:
             return _preview(rows, source, options)
         folder, log = options.output_dir, journal(options.output_dir, "download")
-        md5_of = functools.partial(_md5_of, bare=key_field in OF_ANIML)
+        md5_of = functools.partial(find_md5, bare=key_field in OF_ANIML)
         todo = downloading.look(rows, folder=folder, journal=log, md5_of=md5_of)
         if todo:
             source.check()
@@ -120,15 +115,6 @@ def _row(image: coco.Image, key_prefix: str, key_field: str) -> Row:
     if not row.key:
         return row._replace(state="failed", reason=f"the record has no {key_field}")
     return row
-
-
-def _md5_of(row: Row, *, bare: bool) -> str:
-    """Return the md5 of the picture that an Animl id holds, else "".
-
-    Early ids of Animl are the md5 alone (`bare`); elsewhere such an id may be anything.
-    """
-    found = ID_MD5.fullmatch(row.image_id)
-    return found[2] if found and (found[1] or bare) else ""
 
 
 def _open(options: Options, key_field: str) -> Source:

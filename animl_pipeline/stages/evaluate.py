@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts.splits import ALL_SPLITS, SEEN_TEST, TEST, TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.files import whole
 from animl_pipeline.running.perform import Counts, command_line, option, record_of
 from animl_pipeline.runs import trained_on
-from animl_pipeline.splitting.audit.leaks import PARTS, SEEN_TEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 SEED = 0  # of the bootstrap
 PACKAGES = ("animl-pipeline", "torch", "torchvision", "numpy", "pandas", "scipy")
-SPLITS = (*PARTS, SEEN_TEST)
-ORDER = ("test", SEEN_TEST, "val", "train")  # what is asked most comes first
+ORDER = (TEST, SEEN_TEST, VAL, TRAIN)  # what is asked most comes first
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,9 @@ class Options:
     run_dir: Path = option(Path("runs/latest"), help="Folder of the trained run.")
     dataset_dir: Path | None = option(None, help="Folder of the dataset; default: as trained.")
     crops_dir: Path | None = option(None, help="Folder of the crops; default: as trained.")
-    splits: str = option("test", help=f"Splits to score, with commas between: {', '.join(SPLITS)}.")
+    splits: str = option(
+        "test", help=f"Splits to score, with commas between: {', '.join(ALL_SPLITS)}."
+    )
     output_dir: Path | None = option(None, help="Default: evaluation/ in the run's folder.")
     precision_target: float = option(
         0.9, min=0.0, max=1.0, help="Find each label's threshold for this precision."
@@ -138,15 +139,15 @@ def run(options: Options) -> Counts:
     fabric = devices.make_fabric("auto", _precision(card))
     dataset = tables.read(tables.DATASET, options.dataset_file)
     splits, unreadable = _predicted(fabric, network, card, dataset, options)
-    asked = [name for name in splits if name != "val" or name in _splits(options.splits)]
-    val = splits.get("val")
+    asked = [name for name in splits if name != VAL or name in _splits(options.splits)]
+    val = splits.get(VAL)
     used = trained_on.read(options.run_folder, dataset, options.dataset_file)
     fitted = val is not None and used.is_of(dataset)
     temperature = calibration.fit_temperature(val.scored) if val and fitted else card.temperature
     wanted = {"precision": options.precision_target, "recall": options.recall_target}
     figures = {
         name: evaluation.figures(
-            splits[name], None if name == "val" else val, temperature, wanted, options.empty_label
+            splits[name], None if name == VAL else val, temperature, wanted, options.empty_label
         )
         for name in asked
     }
@@ -186,9 +187,9 @@ def _precision(card: "Card") -> str:
 
 def _splits(text: str) -> list[str]:
     splits = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in splits if name not in SPLITS]
+    unknown = [name for name in splits if name not in ALL_SPLITS]
     if unknown or not splits:
-        raise OptionError(f"--splits {text!r}: there are {', '.join(SPLITS)}.")
+        raise OptionError(f"--splits {text!r}: there are {', '.join(ALL_SPLITS)}.")
     return sorted(set(splits), key=ORDER.index)
 
 
@@ -199,7 +200,7 @@ def _predicted(
     from animl_pipeline.evaluation import mapping, splits
 
     asked = _splits(options.splits)
-    wanted = {*asked, "val", *([SEEN_TEST] if "test" in asked else [])}
+    wanted = {*asked, VAL, *([SEEN_TEST] if TEST in asked else [])}
     given = options.target_mapping
     targets = mapping.read(given, members=card.labels) if given else None
     return splits.predicted(
@@ -259,7 +260,7 @@ def _write(
     from animl_pipeline.report import page as report
 
     folder, crops_dir = options.folder, options.as_trained("crops_dir")
-    for name, split in (splits | ({"val": val} if val else {})).items():
+    for name, split in (splits | ({VAL: val} if val else {})).items():
         table = split.predicted.table
         tables.write(tables.PREDICTIONS, folder / f"predictions_{name}.csv", table)
     for name, split in splits.items():

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts.splits import SPLITS, TEST, TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.formats import classification_ds
 from animl_pipeline.running.perform import Counts, option, refuse_unfinished
@@ -25,7 +26,6 @@ from animl_pipeline.splitting import division, locations, outputs, rarity, summa
 from animl_pipeline.splitting import given as fixed
 from animl_pipeline.splitting.audit import leaks as audit
 from animl_pipeline.splitting.audit import likeness
-from animl_pipeline.splitting.audit.leaks import PARTS, TEST, TRAIN, VAL
 from animl_pipeline.splitting.division import Divided
 from animl_pipeline.splitting.given import GroupBy
 from animl_pipeline.splitting.labels import applying, taxonomy
@@ -244,7 +244,7 @@ def _report(
         "objective": round(divided.objective, 9),
         "bound": None if bound is None else round(bound, 9),
         "gap": None if bound is None else round(divided.objective - bound, 9),
-        "targets": {part: divided.targets.get(part, 0.0) for part in PARTS},
+        "targets": {part: divided.targets.get(part, 0.0) for part in SPLITS},
         "counts": audit.label_counts(divided.dataset),
         "not_covered": not_covered,
         "audit": audit.whole(divided.dataset, prints),
@@ -258,7 +258,7 @@ def _counted(made: list[tuple[Path, "pd.DataFrame", dict[str, Any]]], options: O
     problem = next(filter(None, leaks), "")
     _, dataset, report = made[0]
     lines = summary.lines([report for _, _, report in made])
-    sizes = {part: int((dataset["split"] == part).sum()) for part in PARTS}
+    sizes = {part: int((dataset["split"] == part).sum()) for part in SPLITS}
     return Counts(
         items={"labels": len(report["counts"]), **sizes, "left out": len(lines)},
         summary=summary.summary(made, lines),

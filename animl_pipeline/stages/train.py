@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
 from animl_pipeline.files import whole
 from animl_pipeline.running import processes, stopping
@@ -275,9 +276,9 @@ def _check(dataset: "pd.DataFrame", labels: list[str], options: Options) -> None
             f"{options.dataset_dir}: label {unknown[0]!r} is not in label_index.json. Run "
             "`pipeline split` again."
         )
-    if not (dataset["split"] == "train").any():
+    if not (dataset["split"] == TRAIN).any():
         raise InputInvalid(f"{options.dataset_dir}: no crop is in train. Run `pipeline split`.")
-    used = dataset[dataset["split"].isin(["train", "val"])]["crop"]
+    used = dataset[dataset["split"].isin([TRAIN, VAL])]["crop"]
     absent = [crop for crop in used if not (options.crops_dir / crop).is_file()]
     if absent:
         raise InputInvalid(
@@ -293,8 +294,8 @@ def _counted(state: "Progress", dataset: "pd.DataFrame", options: Options) -> Co
         items={
             "epochs": len(state.history),
             "best epoch": state.best_epoch + 1,
-            "train": int((dataset["split"] == "train").sum()),
-            "val": int((dataset["split"] == "val").sum()),
+            "train": int((dataset["split"] == TRAIN).sum()),
+            "val": int((dataset["split"] == VAL).sum()),
         },
         summary=f"best of {len(state.history)} epochs is {state.best_epoch + 1}, with macro "
         f"average precision {score:.3f} on val -> {options.folder}\n"

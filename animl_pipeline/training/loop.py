@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from animl_pipeline.artifacts.splits import VAL
 from animl_pipeline.classifier import card
 from animl_pipeline.errors import OptionError, Stopped, TrainingDiverged
 from animl_pipeline.evaluation import metrics
@@ -135,7 +136,7 @@ def predict_val(learner: Learner) -> card.Predictions | None:
     own = None
     if len(learner.val):
         with learner.fabric.autocast():
-            own = card.predict(learner.fabric, learner.average.module, learner.val, "val")
+            own = card.predict(learner.fabric, learner.average.module, learner.val, VAL)
     found = distributed.gathered(own, len(learner.val.dataset))  # type: ignore[arg-type]
     if not found.readable.all():
         logger.warning("val: %d crops could not be read: left out", (~found.readable).sum())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.crops import Crops, loader, share_cache
 from animl_pipeline.errors import InputInvalid, OptionError
@@ -112,8 +113,8 @@ def _shown(
     """Return the network as it is to learn, and what it is shown: train and val."""
     plain = classifier.transform(card)
     seen = plain if cache_embeddings else augmented(card, augmentation)
-    train = crops_of(dataset, "train", card, crops_dir, seen, replace=True)
-    val = crops_of(dataset, "val", card, crops_dir, plain, replace=False)
+    train = crops_of(dataset, TRAIN, card, crops_dir, seen, replace=True)
+    val = crops_of(dataset, VAL, card, crops_dir, plain, replace=False)
     if not cache_embeddings:
         share_cache([train, val], card, gigabytes=cache_gb)
         return network, train, val
@@ -161,7 +162,7 @@ def train_weights(
     Raises:
         InputInvalid: a label has no crop with a confidence, by which they are to be weighted.
     """
-    rows = dataset[dataset["split"] == "train"]
+    rows = dataset[dataset["split"] == TRAIN]
     confidence = rows[tables.CONFIDENCE]
     if by_confidence and not (sure := confidence.groupby(rows["label"]).sum() > 0).all():
         raise InputInvalid(

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts.splits import SEEN_TEST, SPLITS
+from animl_pipeline.catalogue.animl import MD5_OF_ID
 from animl_pipeline.formats import classification_ds
 from animl_pipeline.splitting.audit import likeness
 from animl_pipeline.splitting.times import sequence_of
@@ -11,9 +13,6 @@ from animl_pipeline.splitting.times import sequence_of
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTS = TRAIN, VAL, TEST = ("train", "val", "test")
-SEEN_TEST = "seen_test"  # whole sequences of training locations: what one may expect at known ones
-MD5 = r"(?:^|:)([0-9a-f]{32})$"  # which an image's id in Animl is, or ends in
 EXAMPLES = 20  # of each kind of leak in the report
 # What --group-by and --time-cutoff divide knowingly.
 DIVIDED_BY_CHOICE: dict[str, tuple[str, ...]] = {
@@ -28,7 +27,7 @@ REMEDY = (
 
 def label_counts(dataset: "pd.DataFrame") -> dict[str, dict[str, dict[str, int]]]:
     """Return crops, locations and sequences by label and split."""
-    parts = [*PARTS, *([SEEN_TEST] if (dataset["split"] == SEEN_TEST).any() else [])]
+    parts = [*SPLITS, *([SEEN_TEST] if (dataset["split"] == SEEN_TEST).any() else [])]
     by = ["label", "split"]
     keyed = dataset.assign(sequence=sequence_of(dataset))
     places = keyed.drop_duplicates([*by, "dataset", "location"])
@@ -54,7 +53,7 @@ def leaks(dataset: "pd.DataFrame") -> dict[str, Any]:
     """
     by_place = dataset[(dataset["location"] != "") & (dataset["split"] != SEEN_TEST)]
     keyed = dataset.assign(sequence=sequence_of(dataset))
-    md5 = dataset["image_id"].str.extract(MD5, expand=False)
+    md5 = dataset["image_id"].str.extract(MD5_OF_ID, expand=False)
     found = {
         "locations": _in_two(by_place, ["dataset", "location"]),
         "sequences": _in_two(keyed, ["dataset", "sequence"]),
