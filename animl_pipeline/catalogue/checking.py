@@ -16,9 +16,7 @@ from animl_pipeline.formats.coco import Annotation, Export, Image
 EXAMPLES_MAX = 5
 YEAR_MIN = 1990  # no camera trap took digital pictures before
 # IMG_0007.JPG, Animl's of 2023 too.
-COUNTED = re.compile(
-    rf"(.*?)(\d{{1,8}})(?:_{animl.MD5})?\.\w+"
-)
+COUNTED = re.compile(rf"(.*?)(\d{{1,8}})(?:_{animl.MD5})?\.\w+")
 
 Finding = tuple[str, str]  # what, where
 
