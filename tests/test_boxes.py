@@ -58,7 +58,7 @@ def fractions(rectangle: Rectangle, width_px: int, height_px: int) -> Box:
 
 def square(rectangle: Rectangle, width_px: int, height_px: int, margin: float = 0) -> Rectangle:
     box = fractions(rectangle, width_px, height_px)
-    return boxes.crop_rectangle(box, width_px, height_px, square=True, margin=margin)
+    return boxes.compute_crop(box, width_px, height_px, square=True, margin=margin)
 
 
 def held_to_the_middle(crop: Rectangle, rectangle: Rectangle, size_px: tuple[int, int]) -> bool:
@@ -84,7 +84,7 @@ def seen(rectangle: Rectangle, size_px: tuple[int, int], flips: Flips) -> Rectan
 @given(boxes_in_frames())
 def test_the_pixels_of_a_box_hold_it_and_no_more(case: tuple[Box, int, int]) -> None:
     (x, y, width, height), width_px, height_px = case
-    left, top, right, bottom = boxes.pixels((x, y, width, height), width_px, height_px)
+    left, top, right, bottom = boxes.to_pixels((x, y, width, height), width_px, height_px)
     for low, high, start, size, side_px in (
         (left, right, x, width, width_px),
         (top, bottom, y, height, height_px),
@@ -100,13 +100,15 @@ def test_a_box_on_whole_pixels_keeps_every_one_of_them(
     case: tuple[Rectangle, int, int],
 ) -> None:
     rectangle, width_px, height_px = case
-    assert boxes.pixels(fractions(rectangle, width_px, height_px), width_px, height_px) == rectangle
+    assert (
+        boxes.to_pixels(fractions(rectangle, width_px, height_px), width_px, height_px) == rectangle
+    )
 
 
 @pytest.mark.parametrize("side_px", [1920, 3264, 640])
 def test_no_coordinate_of_a_picture_loses_a_pixel_to_rounding(side_px: int) -> None:
     for start in range(side_px):
-        found = boxes.pixels((start / side_px, 0, 1 / side_px, 1), side_px, 1)
+        found = boxes.to_pixels((start / side_px, 0, 1 / side_px, 1), side_px, 1)
         assert found == (start, 0, start + 1, 1)
 
 
@@ -116,13 +118,13 @@ def test_a_square_holds_its_box_is_square_and_the_tightest(
     case: tuple[Box, int, int], margin: float
 ) -> None:
     box, width_px, height_px = case
-    left, top, right, bottom = boxes.pixels(box, width_px, height_px)
-    crop = boxes.crop_rectangle(box, width_px, height_px, square=True, margin=margin)
+    left, top, right, bottom = boxes.to_pixels(box, width_px, height_px)
+    crop = boxes.compute_crop(box, width_px, height_px, square=True, margin=margin)
     assert crop[0] <= left
     assert crop[1] <= top
     assert crop[2] >= right
     assert crop[3] >= bottom
-    side, other = boxes.size(crop)
+    side, other = boxes.measure(crop)
     assert side == other
     tightest = math.ceil(max(right - left, bottom - top) * (1 + 2 * margin) - 1e-6)
     middle = left + right == width_px or top + bottom == height_px
@@ -136,7 +138,7 @@ def test_a_square_leaves_the_frame_only_where_it_is_larger_and_then_evenly(
     case: tuple[Box, int, int], margin: float
 ) -> None:
     box, width_px, height_px = case
-    crop = boxes.crop_rectangle(box, width_px, height_px, square=True, margin=margin)
+    crop = boxes.compute_crop(box, width_px, height_px, square=True, margin=margin)
     for low, high, side_px in ((crop[0], crop[2], width_px), (crop[1], crop[3], height_px)):
         if high - low <= side_px:
             assert low >= 0
@@ -175,7 +177,7 @@ def test_the_mirrored_box_of_fractions_gives_the_mirrored_square(
     size_px = (width_px, height_px)
     mirrored = (1 - x - width, 1 - y - height, width, height)
     crops = [
-        boxes.crop_rectangle(box, *size_px, square=True, margin=margin)
+        boxes.compute_crop(box, *size_px, square=True, margin=margin)
         for box in ((x, y, width, height), mirrored)
     ]
     assert crops[1] == seen(crops[0], size_px, (True, True, False))
@@ -220,7 +222,7 @@ def test_a_margin_at_an_edge_shifts_the_square_inside() -> None:
 def test_without_squares_the_crop_is_the_box(case: tuple[Rectangle, int, int]) -> None:
     rectangle, width_px, height_px = case
     box = fractions(rectangle, width_px, height_px)
-    crop = boxes.crop_rectangle(box, width_px, height_px, square=False, margin=0)
+    crop = boxes.compute_crop(box, width_px, height_px, square=False, margin=0)
     assert crop == rectangle
 
 
@@ -230,8 +232,8 @@ def test_without_squares_a_margin_stays_inside_the_frame(
     case: tuple[Box, int, int], margin: float
 ) -> None:
     box, width_px, height_px = case
-    left, top, right, bottom = boxes.pixels(box, width_px, height_px)
-    crop = boxes.crop_rectangle(box, width_px, height_px, square=False, margin=margin)
+    left, top, right, bottom = boxes.to_pixels(box, width_px, height_px)
+    crop = boxes.compute_crop(box, width_px, height_px, square=False, margin=margin)
     assert 0 <= crop[0] <= left
     assert 0 <= crop[1] <= top
     assert right <= crop[2] <= width_px
@@ -243,6 +245,30 @@ def test_without_squares_a_margin_stays_inside_the_frame(
 def test_even_a_box_outside_the_frame_gives_a_pixel_inside(
     box: Box, width_px: int, height_px: int
 ) -> None:
-    left, top, right, bottom = boxes.pixels(box, width_px, height_px)
+    left, top, right, bottom = boxes.to_pixels(box, width_px, height_px)
     assert 0 <= left < right <= width_px
     assert 0 <= top < bottom <= height_px
+
+
+@given(
+    box=st.tuples(st.floats(-1, 2), st.floats(-1, 2), st.floats(-0.1, 2), st.floats(-0.1, 2)),
+)
+def test_a_clipped_box_lies_in_the_frame_or_there_is_a_reason_for_none(box: Box) -> None:
+    clipped = boxes.clip_box(box)
+    assert (clipped.box is None) == bool(clipped.reason)
+    if clipped.box:
+        x, y, width, height = clipped.box
+        assert x >= 0
+        assert y >= 0
+        assert width > 0
+        assert height > 0
+        assert max(x + width, y + height) <= 1 + 1e-12
+
+
+def test_a_box_is_clipped_with_a_warning_only_where_it_leaves_the_frame_by_more_than_rounding() -> (
+    None
+):
+    assert boxes.clip_box((-0.0005, 0, 0.5, 1)) == ((0, 0, 0.4995, 1), "", "")
+    assert boxes.clip_box((-0.002, 0, 0.5, 1)).warning == "box leaves the frame: clipped"
+    assert boxes.clip_box((-1 / 640, 0, 0.5, 1), 1.0, frame=(640, 480)).warning == ""
+    assert boxes.clip_box((-3 / 640, 0, 0.5, 1), 1.0, frame=(640, 480)).warning

@@ -46,7 +46,7 @@ def seen_box(box: Box, orientation: int) -> Box:
 
 def square(path: Path, box: Box, margin: float = 0.0) -> np.ndarray:
     with opening.opened(path) as picture:
-        where = boxes.crop_rectangle(box, *picture.size_px, square=True, margin=margin)
+        where = boxes.compute_crop(box, *picture.size_px, square=True, margin=margin)
         return np.asarray(opening.cut(picture, [where])[0])
 
 

@@ -78,7 +78,7 @@ def why(box: Box, ours: Rectangle, theirs: Rectangle) -> str:
         return SAME
     if max(theirs[2:]) > SIDE_PX >= max(ours[2:]):
         return BLACK
-    held = boxes.pixels(box, SIDE_PX, SIDE_PX)
+    held = boxes.to_pixels(box, SIDE_PX, SIDE_PX)
     if differ_px == 2 and (held[2] > theirs[2] or held[3] > theirs[3]):
         return CUT_OFF
     return "?"
@@ -93,7 +93,7 @@ def test_each_real_box_is_cut_as_the_old_tool_cuts_it_or_for_a_known_reason_bett
     for image in content["images"]:
         for detection in image["detections"]:
             box = tuple(detection["bbox"])
-            ours = boxes.crop_rectangle(box, SIDE_PX, SIDE_PX, square=True, margin=0)
+            ours = boxes.compute_crop(box, SIDE_PX, SIDE_PX, square=True, margin=0)
             reason = why(box, ours, rectangle(old_cropper(box, True)))
             assert reason != "?", (image["file"], box, ours, rectangle(old_cropper(box, True)))
             found[reason] += 1
@@ -110,6 +110,6 @@ def test_the_old_tool_leaves_black_where_ours_has_the_picture(
     theirs = old_cropper(box, True)
     empty = (theirs == 0).all(axis=2)
     assert max(empty.all(axis=0).sum(), empty.all(axis=1).sum()) == pytest.approx(black, abs=1)
-    left, top, right, bottom = boxes.crop_rectangle(box, SIDE_PX, SIDE_PX, square=True, margin=0)
+    left, top, right, bottom = boxes.compute_crop(box, SIDE_PX, SIDE_PX, square=True, margin=0)
     assert 0 <= left < right <= SIDE_PX
     assert 0 <= top < bottom <= SIDE_PX

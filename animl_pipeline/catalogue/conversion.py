@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from animl_pipeline.boxes import Box
+from animl_pipeline.boxes import Box, clip_box
 from animl_pipeline.files.whole import Names, unsafe_reason
-from animl_pipeline.formats import coco, coco_box, megadetector
+from animl_pipeline.formats import coco, megadetector
 from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Problem
 from animl_pipeline.formats.megadetector import ANIMAL, IDS, Detection, Facts, Results
 
@@ -135,7 +135,7 @@ def export_of(results: Results, dataset: str) -> Export:
 def _annotation(detection: Detection, image_id: str, taken: set[str]) -> Annotation:
     said = detection.classifications
     category = max(said, key=lambda pair: pair[1])[0] if said else detection.category
-    box, reason, warning = coco_box.read({"bbox_relative": list(detection.box)}, None)
+    box, reason, warning = clip_box(detection.box)
     row = Annotation(
         annotation_id=detection.annotation_id,
         image_id=image_id,

@@ -87,8 +87,8 @@ def _cut(picture: opening.Picture, todo: list[Plan], rule: Rule) -> None:
 def _plan(
     image: coco.Image, box: Chosen, size_px: coco.Size, source_bytes: int, rule: Rule
 ) -> Plan:
-    rectangle = boxes.crop_rectangle(box.box, *size_px, square=rule.square, margin=rule.margin)
-    stored_px = opening.bounded_size(boxes.size(rectangle), rule.max_side_px)
+    rectangle = boxes.compute_crop(box.box, *size_px, square=rule.square, margin=rule.margin)
+    stored_px = opening.bounded_size(boxes.measure(rectangle), rule.max_side_px)
     decides = [boxes.CROP_RULE_VERSION, rectangle, stored_px, rule.quality, source_bytes]
     fingerprint = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
     target = rule.output_dir / crop_name(rule.dataset, image.file_name, box.box_id)
@@ -124,7 +124,7 @@ def _odd(
         if image.width_px and recorded not in (size_px, size_px[::-1]):
             said = "the record says {}x{}, the picture is {}x{}".format(*recorded, *size_px)
             odd.append((box.annotation_id, f"{said}: placed by fractions"))
-        left, top, right, bottom = boxes.pixels(box.box, *size_px)
+        left, top, right, bottom = boxes.to_pixels(box.box, *size_px)
         side_px = max(right - left, bottom - top)
         if side_px < boxes.SMALL_SIDE_PX:
             odd.append((box.annotation_id, f"small: {right - left}x{bottom - top} px"))

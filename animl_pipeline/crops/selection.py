@@ -9,8 +9,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from animl_pipeline.boxes import Box, overlap
-from animl_pipeline.formats import coco_box
+from animl_pipeline.boxes import Box, clip_box, compute_iou
 from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Image, Problem
 from animl_pipeline.formats.megadetector import ANIMAL, Detection, Results
 
@@ -151,7 +150,7 @@ def _take_detected(
     taken: dict[str, Chosen] = {}
     # Of the same box twice the surer one stays.
     for found in sorted(results.detections[image.file_name], key=lambda one: -one.confidence):
-        box, fate, warning = coco_box.read({"bbox_relative": list(found.box)}, None)
+        box, fate, warning = clip_box(found.box)
         fate = _fate(found, box, boxes, rules) or fate or no_label
         id_ = box_id("", category, box) if box else ""
         if not fate and id_ in taken:
@@ -186,7 +185,7 @@ def _fate(found: Detection, box: Box | None, boxes: list[Box], rules: Rules) -> 
         return f"category {found.category}"
     if found.confidence < rules.threshold:
         return f"below the threshold {rules.threshold:g}"
-    if box and any(overlap(box, other) >= rules.iou for other in boxes):
+    if box and any(compute_iou(box, other) >= rules.iou for other in boxes):
         return "overlaps a box of the export, which wins"
     return ""
 

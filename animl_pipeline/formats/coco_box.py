@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from animl_pipeline.boxes import Box
+from animl_pipeline.boxes import ROUNDING, Box, clip_box
 from animl_pipeline.formats import json_file
 
-ROUNDING_NORM = 1e-3  # of boxes given as fractions, which are often rounded to three decimals
 ROUNDING_PX = 1.0  # Animl rounds x and width apart, so a box may leave the frame by one pixel
 
 
@@ -21,27 +20,15 @@ def read(record: dict[str, Any], size: tuple[float, float] | None) -> tuple[Box 
         nulls = isinstance(values, list) and len(values) == 4 and None in values
         return None, "box is null" if nulls else "box is not four finite numbers", ""
     if relative is not None:
-        wide, high, tolerance = 1.0, 1.0, ROUNDING_NORM
+        wide, high, tolerance = 1.0, 1.0, ROUNDING
     elif size is not None:
         (wide, high), tolerance = size, ROUNDING_PX
     else:
         return None, "no width and height, in the record or of a picture, for the box", ""
-    x, y, width, height = numbers[0] / wide, numbers[1] / high, numbers[2] / wide, numbers[3] / high
-    if width <= 0 or height <= 0:
-        return None, "box has no area", ""
-    left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + width, 1.0), min(y + height, 1.0)
-    if left >= right or top >= bottom:
-        return None, "box lies outside the frame", ""
-    out = max(
-        (left - x) * wide,
-        (x + width - right) * wide,
-        (top - y) * high,
-        (y + height - bottom) * high,
-    )
-    warning = "box leaves the frame: clipped" if out > tolerance else ""
-    inside = left == x and right == x + width and top == y and bottom == y + height
-    clipped = (x, y, width, height) if inside else (left, top, right - left, bottom - top)
-    return clipped, "", warning
+    x, y, width, height = numbers
+    fractions = (x / wide, y / high, width / wide, height / high)
+    clipped = clip_box(fractions, tolerance, frame=(wide, high))
+    return clipped.box, clipped.reason, clipped.warning
 
 
 def four_numbers(box: Any) -> Box | None:

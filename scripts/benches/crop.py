@@ -128,7 +128,7 @@ def quality(rows: list[dict[str, str]], images_dir: Path, ours: Path, theirs: Pa
         box = tuple(float(row[side]) for side in ("x", "y", "width", "height"))
         with Image.open(images_dir / row["image"]) as image:
             whole = np.asarray(image.convert("RGB"), dtype=np.float32)
-        corner = boxes.crop_rectangle(box, *whole.shape[1::-1], square=True, margin=0)[:2]
+        corner = boxes.compute_crop(box, *whole.shape[1::-1], square=True, margin=0)[:2]
         found = [psnr(path, whole, corner) for path in (ours / row["crop"], theirs / row["theirs"])]
         if None not in found:  # where theirs is partly black, or resized
             close[OURS].append(found[0])

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from animl_pipeline.boxes import Box, overlap
+from animl_pipeline.boxes import Box, compute_iou
 from animl_pipeline.evaluation import mapping
 from animl_pipeline.evaluation.against.comparison import Other
 from animl_pipeline.evaluation.mapping import Mapping
@@ -115,7 +115,7 @@ def _pairs(
 ) -> list[tuple[int, Detection]]:
     """Return crops and detections of one image that are the same box, the best overlaps first."""
     overlaps = sorted(
-        (-overlap(boxes[number], detection.box), number, i)
+        (-compute_iou(boxes[number], detection.box), number, i)
         for number in numbers
         for i, detection in enumerate(detections)
     )
