@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from animl_pipeline.catalogue.records import Catalogue
 from animl_pipeline.errors import InputInvalid, InputMissing, PipelineError
 from animl_pipeline.formats import coco
 
@@ -49,10 +50,10 @@ def export(
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Callable[..., coco.Export]:
+def read(tmp_path: Path) -> Callable[..., Catalogue]:
     """Reads content as an export: an object, text or bytes."""
 
-    def read(content: Any, **options: Any) -> coco.Export:
+    def read(content: Any, **options: Any) -> Catalogue:
         path = tmp_path / "export.json"
         if isinstance(content, bytes):
             path.write_bytes(content)
@@ -64,10 +65,10 @@ def read(tmp_path: Path) -> Callable[..., coco.Export]:
     return read
 
 
-Read = Callable[..., coco.Export]
+Read = Callable[..., Catalogue]
 
 
-def first_box(found: coco.Export) -> tuple[Any, str, str]:
+def first_box(found: Catalogue) -> tuple[Any, str, str]:
     row = found.annotations[0]
     return row.box, row.reason, row.warning
 
@@ -78,9 +79,9 @@ def first_box(found: coco.Export) -> tuple[Any, str, str]:
 def test_the_fixture_of_today_is_read_with_every_broken_row_named() -> None:
     found = coco.read(shared(ANIML / "cct.json"))
     assert (found.dataset, found.key_field) == ("sci_biosecurity", "serving_bucket_key")
-    assert (len(found.images), found.image_problems) == (20, [])
+    assert (len(found.images), found.refused_images) == (20, [])
     assert len(found.annotations) == 23
-    [(file_name, annotation_id, reason)] = found.annotation_problems
+    [(file_name, annotation_id, reason)] = found.refused_annotations
     assert (file_name, len(annotation_id)) == ("", 24)
     assert f"image sci_biosecurity:{'0' * 32} is not in the export" in reason
     reasons = sorted(row.reason for row in found.annotations if row.reason)
@@ -104,7 +105,7 @@ def test_the_fixtures_burst_is_one_sequence_and_no_datetime_is_none() -> None:
 def test_the_clean_fixture_has_no_problem() -> None:
     found = coco.read(shared(ANIML / "cct_clean.json"))
     assert (len(found.images), len(found.annotations)) == (12, 15)
-    assert found.image_problems == found.annotation_problems == []
+    assert found.refused_images == found.refused_annotations == []
     assert not any(row.reason or row.warning for row in found.annotations)
     assert not any(row.unsafe for row in found.images)
 
@@ -114,7 +115,7 @@ def test_the_fixture_of_2023_takes_names_and_keys_from_the_relative_path() -> No
     assert found.key_field == "original_relative_path"
     assert found.images[0].file_name == found.images[0].key
     assert found.images[0].file_name == "X8114541/IMG_0001_a8a63b4d63a08aed720d0f5f249e07d9.jpg"
-    assert (len(found.images), found.image_problems) == (20, [])
+    assert (len(found.images), found.refused_images) == (20, [])
 
 
 def test_the_truncated_fixture_is_explained_with_its_remedy() -> None:
@@ -127,9 +128,9 @@ def test_the_caltech_set_is_read_whole() -> None:
     found = coco.read(path)
     raw = json.loads(path.read_text(encoding="utf-8"))
     assert (found.dataset, found.key_field) == (path.stem, "file_name")
-    assert (len(found.images), found.image_problems) == (len(raw["images"]), [])
+    assert (len(found.images), found.refused_images) == (len(raw["images"]), [])
     assert len(found.annotations) == len(raw["annotations"])
-    assert found.annotation_problems == []
+    assert found.refused_annotations == []
     assert {row.location for row in found.images} == {str(r["location"]) for r in raw["images"]}
     assert found.images[0].datetime == raw["images"][0]["date_captured"]
     assert found.images[0].sequence == raw["images"][0]["seq_id"]
@@ -380,7 +381,7 @@ def test_a_category_id_that_is_none_is_unknown(read: Read, category_id: Any) -> 
 
 def test_an_orphan_annotation_is_a_problem_with_its_place(read: Read) -> None:
     found = read(export(annotations=[annotation(), annotation("2", image_id="gone")]))
-    assert found.annotation_problems == [
+    assert found.refused_annotations == [
         ("", "2", "annotations[1]: image gone is not in the export")
     ]
 
@@ -389,13 +390,13 @@ def test_an_orphan_annotation_is_a_problem_with_its_place(read: Read) -> None:
 def test_an_annotation_without_an_image_id_is_a_problem(read: Read, image_id: Any) -> None:
     found = read(export(annotations=[annotation(image_id=image_id)]))
     assert found.annotations == []
-    assert "(no id) is not in the export" in found.annotation_problems[0][2]
+    assert "(no id) is not in the export" in found.refused_annotations[0][2]
 
 
 def test_an_image_id_that_is_there_twice_is_a_problem_and_the_first_stays(read: Read) -> None:
     found = read(export([image(), image(file_name="other.jpg")]))
     assert [row.file_name for row in found.images] == ["a.jpg"]
-    assert found.image_problems == [
+    assert found.refused_images == [
         ("other.jpg", "", "images[1]: image id a is there twice"),
     ]
 
@@ -403,7 +404,7 @@ def test_an_image_id_that_is_there_twice_is_a_problem_and_the_first_stays(read: 
 def test_an_annotation_id_that_is_there_twice_is_a_problem(read: Read) -> None:
     found = read(export(annotations=[annotation("1"), annotation("1", category_id=0)]))
     assert [row.category for row in found.annotations] == ["fox"]
-    assert found.annotation_problems == [
+    assert found.refused_annotations == [
         ("a.jpg", "1", "annotations[1]: annotation id 1 is there twice")
     ]
 
@@ -475,20 +476,20 @@ def test_an_unsafe_name_keeps_its_image_with_the_reason(read: Read, name: str) -
 @pytest.mark.parametrize("image_id", [None, "", [], {}, 1.5, True])
 def test_an_image_without_an_id_is_a_problem(read: Read, image_id: Any) -> None:
     found = read(export([image(), image(image_id, file_name="b.jpg")]))
-    assert found.image_problems == [("b.jpg", "", "images[1] has no id")]
+    assert found.refused_images == [("b.jpg", "", "images[1] has no id")]
 
 
 @pytest.mark.parametrize("name", [None, 5, ["a.jpg"]])
 def test_an_image_without_a_name_is_a_problem(read: Read, name: Any) -> None:
     found = read(export([image(), image("b", file_name=name)]))
-    assert found.image_problems[0][2] == "images[1] has no file_name"
+    assert found.refused_images[0][2] == "images[1] has no file_name"
 
 
 @pytest.mark.parametrize("junk", [None, 5, "a", [], [1], True])
 def test_a_record_that_is_no_object_is_a_problem_with_its_place(read: Read, junk: Any) -> None:
     found = read(export([image(), junk], [annotation(), junk]))
-    assert found.image_problems == [("", "", "images[1] is not a record")]
-    assert found.annotation_problems == [("", "", "annotations[1] is not a record")]
+    assert found.refused_images == [("", "", "images[1] is not a record")]
+    assert found.refused_annotations == [("", "", "annotations[1] is not a record")]
 
 
 def test_text_no_file_can_hold_is_replaced(read: Read) -> None:
@@ -644,14 +645,14 @@ def account(path: Path) -> bool:
     except PipelineError:
         return False
     raw = json.loads(path.read_text(encoding="utf-8-sig"))
-    assert len(found.images) + len(found.image_problems) == len(raw["images"])
-    assert len(found.annotations) + len(found.annotation_problems) == len(raw["annotations"])
+    assert len(found.images) + len(found.refused_images) == len(raw["images"])
+    assert len(found.annotations) + len(found.refused_annotations) == len(raw["annotations"])
     ids = {row.image_id for row in found.images}
     for row in found.annotations:
         assert row.image_id in ids
         assert (row.box is None or not row.category) == bool(row.reason)
         assert 0 <= row.confidence <= 1
-    for record in [*found.images, *found.annotations, *found.image_problems]:
+    for record in [*found.images, *found.annotations, *found.refused_images]:
         for value in record:
             assert not isinstance(value, str) or "\0" not in value.encode().decode()
     return True

@@ -13,9 +13,16 @@ from test_coco import ANIML, SHARED, annotation, export, image, shared
 from test_megadetector import errors_of_megadetector
 
 from animl_pipeline.catalogue import conversion
+from animl_pipeline.catalogue.records import (
+    Annotation,
+    Catalogue,
+    Detection,
+    Facts,
+    Image,
+    Refused,
+    Results,
+)
 from animl_pipeline.formats import coco, coco_write, megadetector
-from animl_pipeline.formats.coco import Annotation, Export, Image
-from animl_pipeline.formats.megadetector import Detection, Facts, Results
 
 Pipeline = Callable[..., Done]
 CCT20 = SHARED / "data" / "cct20_cis_val_annotations.json"
@@ -26,17 +33,17 @@ FILES = [
 ]
 
 
-def there_and_back(export: Export, folder: Path) -> tuple[Export, list[coco.Problem]]:
+def there_and_back(export: Catalogue, folder: Path) -> tuple[Catalogue, list[Refused]]:
     """Through both files, with MegaDetector's own validator between them."""
-    images, left_out = conversion.results_of(export)
+    images, left_out = conversion.convert_to_results(export)
     megadetector.write(folder / "results.json", images, detector="people")
     assert errors_of_megadetector(folder / "results.json") == []
     results = megadetector.read(folder / "results.json")
-    coco_write.write(folder / "back.json", conversion.export_of(results, export.dataset))
+    coco_write.write(folder / "back.json", conversion.convert_to_catalogue(results, export.dataset))
     return coco.read(folder / "back.json"), left_out
 
 
-def held(export: Export) -> tuple[list[Any], list[Any]]:
+def held(export: Catalogue) -> tuple[list[Any], list[Any]]:
     """What both formats hold of an export."""
     images = [
         (one.image_id, one.file_name, one.location, one.datetime, one.sequence, one.width_px,
@@ -54,7 +61,7 @@ def held(export: Export) -> tuple[list[Any], list[Any]]:
     return images, rows
 
 
-def assert_same(one: Export, other: Export) -> None:
+def assert_same(one: Catalogue, other: Catalogue) -> None:
     (images, rows), (other_images, other_rows) = held(one), held(other)
     assert other_images == images
     assert [row[:-1] for row in other_rows] == [row[:-1] for row in rows]
@@ -67,7 +74,7 @@ def test_a_real_file_is_valid_as_results_and_comes_back(path: Path, tmp_path: Pa
     first = coco.read(shared(path))
     again, left_out = there_and_back(first, tmp_path)
     assert_same(first, again)
-    rows = len(first.annotations) + len(first.annotation_problems) + len(first.image_problems)
+    rows = len(first.annotations) + len(first.refused_annotations) + len(first.refused_images)
     assert len(held(first)[1]) + len(left_out) == rows
 
 
@@ -98,7 +105,7 @@ def boxes(draw: st.DrawFn) -> tuple[float, float, float, float]:
 
 
 @st.composite
-def exports(draw: st.DrawFn) -> Export:
+def exports(draw: st.DrawFn) -> Catalogue:
     images = [
         Image(
             image_id=f"id {number}",
@@ -130,13 +137,13 @@ def exports(draw: st.DrawFn) -> Export:
         for number in range(draw(st.integers(0, 6)))
         for box in [draw(boxes() | st.none())]
     ]
-    return Export(images, rows, [], [], "d", "")
+    return Catalogue(images, rows, [], [], "d", "")
 
 
 @settings(deadline=None, max_examples=120)
 @given(exports())
 def test_any_export_comes_back_with_all_that_both_formats_hold(
-    tmp_path_factory: pytest.TempPathFactory, first: Export
+    tmp_path_factory: pytest.TempPathFactory, first: Catalogue
 ) -> None:
     again, left_out = there_and_back(first, tmp_path_factory.getbasetemp())
     assert_same(first, again)
@@ -164,8 +171,10 @@ def test_any_results_come_back_but_for_more_than_one_classification(
     folder = tmp_path_factory.getbasetemp()
     failures = {name: "x" for name in found if int(name[2]) in failed}
     found = {name: [] if name in failures else boxes for name, boxes in found.items()}
-    coco_write.write(folder / "c.json", conversion.export_of(Results(found, failures), "d"))
-    images, left_out = conversion.results_of(coco.read(folder / "c.json"))
+    coco_write.write(
+        folder / "c.json", conversion.convert_to_catalogue(Results(found, failures), "d")
+    )
+    images, left_out = conversion.convert_to_results(coco.read(folder / "c.json"))
     # A name of another category than MegaDetector's takes the category's place.
     named = {
         name: sorted(
@@ -192,7 +201,7 @@ def test_any_results_come_back_but_for_more_than_one_classification(
 
 def converted(tmp_path: Path, content: Any) -> conversion.Converted:
     (tmp_path / "export.json").write_text(json.dumps(content))
-    return conversion.results_of(coco.read(tmp_path / "export.json"))
+    return conversion.convert_to_results(coco.read(tmp_path / "export.json"))
 
 
 @pytest.mark.parametrize(
@@ -237,20 +246,20 @@ def test_a_row_that_results_cannot_hold_has_its_reason(
 
 def test_detectors_boxes_are_no_persons_in_an_export() -> None:
     results = Results({"a.jpg": [Detection("animal", 0.8, (0.1, 0.1, 0.2, 0.2))]}, {})
-    [row] = conversion.export_of(results, "d").annotations
+    [row] = conversion.convert_to_catalogue(results, "d").annotations
     assert (row.category, row.validated, row.confidence) == ("animal", False, 0.8)
 
 
 def test_the_likeliest_classification_is_the_category() -> None:
     said = (("fox", 0.2), ("bird", 0.7), ("cat", 0.1))
     results = Results({"a.jpg": [Detection("animal", 0.8, (0.1, 0.1, 0.2, 0.2), said)]}, {})
-    assert conversion.export_of(results, "d").annotations[0].category == "bird"
+    assert conversion.convert_to_catalogue(results, "d").annotations[0].category == "bird"
 
 
 def test_boxes_without_an_id_get_one_that_stays_and_is_theirs_alone() -> None:
     box = Detection("animal", 0.8, (0.1, 0.1, 0.2, 0.2))
-    found = conversion.export_of(Results({"a.jpg": [box, box], "b.jpg": [box]}, {}), "d")
-    again = conversion.export_of(Results({"b.jpg": [box]}, {}), "d")
+    found = conversion.convert_to_catalogue(Results({"a.jpg": [box, box], "b.jpg": [box]}, {}), "d")
+    again = conversion.convert_to_catalogue(Results({"b.jpg": [box]}, {}), "d")
     ids = [row.annotation_id for row in found.annotations]
     assert len(set(ids)) == 3
     assert again.annotations[0].annotation_id == ids[2]
@@ -268,10 +277,10 @@ def test_what_an_export_cannot_hold_of_results_has_its_reason() -> None:
         {},
         facts={"a.jpg": Facts("one"), "b.jpg": Facts("one")},
     )
-    found = conversion.export_of(results, "d")
+    found = conversion.convert_to_catalogue(results, "d")
     assert [one.image_id for one in found.images] == ["one"]
-    assert found.image_problems == [("b.jpg", "", "its id one is another image's, too")]
-    reasons = [reason for _, _, reason in found.annotation_problems]
+    assert found.refused_images == [("b.jpg", "", "its id one is another image's, too")]
+    reasons = [reason for _, _, reason in found.refused_annotations]
     assert reasons == ["box lies outside the frame", "its category has no name"]
 
 

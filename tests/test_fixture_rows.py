@@ -231,7 +231,7 @@ def test_the_boxes_that_were_used_are_valid_results_with_their_annotations(
 def test_a_detectors_boxes_over_those_of_people_change_nothing(tmp_path: Path, name: str) -> None:
     folder = "images" if name == "cct.json" else "images_2023"
     results = tmp_path / "md.json"
-    images, _ = conversion.results_of(coco.read(FIXTURES / name))
+    images, _ = conversion.convert_to_results(coco.read(FIXTURES / name))
     seen = [one._replace(detections=[replace(box, confidence=0.9) for box in one.detections])
             for one in images]  # fmt: skip
     megadetector.write(results, seen, detector="as people drew them")

@@ -131,7 +131,7 @@ def cropped(pipeline: Pipeline, images: Path, here: Path, *more: str) -> Done:
     if not done.code:
         export = coco.read(here / "export.json")
         rows = sum(
-            map(len, (export.annotations, export.annotation_problems, export.image_problems))
+            map(len, (export.annotations, export.refused_annotations, export.refused_images))
         )
         labelled = {row.image_id for row in export.annotations}
         rows += sum(one.image_id not in labelled for one in export.images)

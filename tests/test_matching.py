@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from animl_pipeline.catalogue.records import Detection, Results
 from animl_pipeline.evaluation.against import matching
-from animl_pipeline.formats.megadetector import Detection, Results
 
 LABELS = ["bird", "fox"]
 CLASSES = ("Fox", "bird", "wolf")

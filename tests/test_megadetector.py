@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFile
 
+from animl_pipeline.catalogue.records import DetectedImage, Detection, Facts, Results
 from animl_pipeline.errors import InputInvalid, InputMissing, PipelineError
 from animl_pipeline.formats import megadetector
-from animl_pipeline.formats.megadetector import Detection, Facts, Image, Results
 
 Content = dict[str, Any]
 Read = Callable[..., Results]
@@ -203,13 +203,13 @@ BOX = (0.1, 0.2, 0.3, 0.4)
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 FACTS = Facts("p:1", "Harbor", "2023-03-02T06:41:10.000-08:00", "burst", 640, 480)
 USED = [
-    Image("p/a.jpg", [
+    DetectedImage("p/a.jpg", [
         Detection("animal", 1.0, BOX, (("fox", 1.0),), "bc21", validated=True),
         Detection("animal", 0.5, WHOLE, (("scrub jay", 0.75), ("fox", 0.25))),
         Detection("person", 0.5, WHOLE),
     ], "", FACTS),
-    Image("p/b.jpg", []),
-    Image("p/c.jpg", [Detection("animal", 1.0, BOX)],
+    DetectedImage("p/b.jpg", []),
+    DetectedImage("p/c.jpg", [Detection("animal", 1.0, BOX)],
           "picture is truncated: image file is truncated", Facts(location="NA")),
 ]  # fmt: skip
 
@@ -225,7 +225,7 @@ def errors_of_megadetector(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("images", [USED, [], USED[1:2]])
 def test_what_is_written_passes_megadetectors_own_validator(
-    tmp_path: Path, images: list[Image]
+    tmp_path: Path, images: list[DetectedImage]
 ) -> None:
     megadetector.write(tmp_path / "d.json", images, detector="boxes of people")
     assert errors_of_megadetector(tmp_path / "d.json") == []
@@ -252,7 +252,7 @@ def test_what_is_written_is_in_the_newest_version_of_the_format(tmp_path: Path) 
 
 
 def test_a_category_of_other_results_is_written_as_an_animal_of_that_name(tmp_path: Path) -> None:
-    megadetector.write(tmp_path / "d.json", [Image("a.jpg", [Detection("fox", 0.5, BOX)])],
+    megadetector.write(tmp_path / "d.json", [DetectedImage("a.jpg", [Detection("fox", 0.5, BOX)])],
                        detector="x")  # fmt: skip
     [found] = megadetector.read(tmp_path / "d.json").detections["a.jpg"]
     assert found == Detection("animal", 0.5, BOX, (("fox", 1.0),))
@@ -280,7 +280,7 @@ def test_any_boxes_are_valid_and_read_back_bit_for_bit(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
     found_boxes = [Detection("animal", conf, box, ((name, 1.0),)) for name, conf, box in boxes]
-    megadetector.write(path, [Image("a.jpg", found_boxes)], detector="x")
+    megadetector.write(path, [DetectedImage("a.jpg", found_boxes)], detector="x")
     assert errors_of_megadetector(path) == []
     found = megadetector.read(path).detections["a.jpg"]
     assert [(d.confidence, d.box) for d in found] == [(conf, box) for _, conf, box in boxes]

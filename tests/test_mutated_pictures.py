@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from animl_pipeline.catalogue import records
 from animl_pipeline.crops import cutting
 from animl_pipeline.crops.selection import Chosen
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
-from animl_pipeline.formats import coco
 from animl_pipeline.images import jpeg, opening
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -114,7 +114,7 @@ def test_a_damaged_jpeg_gives_crops_or_a_reason(tmp_path: Path) -> None:
         images_dir=tmp_path, output_dir=tmp_path / "crops", dataset="d", square=True, margin=0.1,
         quality=95, max_side_px=None,
     )  # fmt: skip
-    image = coco.Image("1", "a.jpg", "", "", "", "", 0, 0, "")
+    image = records.Image("1", "a.jpg", "", "", "", "", 0, 0, "")
     boxes = [
         Chosen("aa", "aa", "fox", 1.0, (0.1, 0.1, 0.3, 0.2)),
         Chosen("bb", "bb", "fox", 1.0, (0.5, 0.6, 0.5, 0.4)),

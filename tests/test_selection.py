@@ -7,9 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animl_pipeline.boxes import Box
+from animl_pipeline.catalogue.records import (
+    Annotation,
+    Catalogue,
+    Detection,
+    Image,
+    Refused,
+    Results,
+)
 from animl_pipeline.crops.selection import USED, Rules, Selection, box_id, select
-from animl_pipeline.formats.coco import Annotation, Export, Image, Problem
-from animl_pipeline.formats.megadetector import Detection, Results
 
 BOX: Box = (0.1, 0.2, 0.3, 0.4)
 NO_BOX = "no box: a label of the whole image"
@@ -51,7 +57,7 @@ def chosen(
     sequence_labels: bool = False,
 ) -> Selection:
     results = Results({"a.jpg": detections}, {}) if isinstance(detections, list) else detections
-    export = Export(images or [image()], list(rows), [], [], "d", "file_name")
+    export = Catalogue(images or [image()], list(rows), [], [], "d", "file_name")
     rules = Rules(
         threshold=0.2,
         iou=0.5,
@@ -124,8 +130,8 @@ def test_an_image_with_an_unsafe_name_is_said_for_each_annotation() -> None:
 
 
 def test_the_problems_of_the_export_are_refused_rows() -> None:
-    problems: list[Problem] = [("a.jpg", "", "images[1]: twice"), ("", "9", "annotations[2]: gone")]
-    export = Export([image()], [row()], problems[:1], problems[1:], "d", "file_name")
+    problems: list[Refused] = [("a.jpg", "", "images[1]: twice"), ("", "9", "annotations[2]: gone")]
+    export = Catalogue([image()], [row()], problems[:1], problems[1:], "d", "file_name")
     rules = Rules(threshold=0.2, iou=0.5, include_unvalidated=False, sequence_labels=False)
     assert select(export, None, rules).refused == problems
 

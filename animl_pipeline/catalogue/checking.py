@@ -11,7 +11,7 @@ from animl_pipeline.boxes import SMALL_SIDE_PX
 from animl_pipeline.catalogue import animl, sequences
 from animl_pipeline.catalogue.locations import find_variants
 from animl_pipeline.catalogue.reasons import kind
-from animl_pipeline.formats.coco import Annotation, Export, Image
+from animl_pipeline.catalogue.records import Annotation, Catalogue, Image
 
 EXAMPLES_MAX = 5
 YEAR_MIN = 1990  # no camera trap took digital pictures before
@@ -21,40 +21,43 @@ COUNTED = re.compile(rf"(.*?)(\d{{1,8}})(?:_{animl.MD5})?\.\w+")
 Finding = tuple[str, str]  # what, where
 
 
-def report(export: Export, now: datetime) -> dict[str, Any]:
+def report(catalogue: Catalogue, now: datetime) -> dict[str, Any]:
     """Return counts, findings (what, how many, the first few) and a table of the categories."""
     examples: dict[str, list[str]] = defaultdict(list)
-    for what, where in _findings(export, now):
+    for what, where in _findings(catalogue, now):
         examples[what].append(where)
     return {
-        "dataset": export.dataset,
-        "images": len(export.images) + len(export.image_problems),
-        "annotations": len(export.annotations) + len(export.annotation_problems),
-        "locations": len({image.location for image in export.images if image.location}),
+        "dataset": catalogue.dataset,
+        "images": len(catalogue.images) + len(catalogue.refused_images),
+        "annotations": len(catalogue.annotations) + len(catalogue.refused_annotations),
+        "locations": len({image.location for image in catalogue.images if image.location}),
         "findings": [
             {"what": what, "count": len(where), "examples": where[:EXAMPLES_MAX]}
             for what, where in sorted(examples.items(), key=lambda one: (-len(one[1]), one[0]))
         ],
-        "categories": _categories(export),
+        "categories": _categories(catalogue),
     }
 
 
-def _findings(export: Export, now: datetime) -> Iterator[Finding]:
-    for file_name, annotation_id, reason in [*export.image_problems, *export.annotation_problems]:
+def _findings(catalogue: Catalogue, now: datetime) -> Iterator[Finding]:
+    for file_name, annotation_id, reason in [
+        *catalogue.refused_images,
+        *catalogue.refused_annotations,
+    ]:
         yield kind(reason), " ".join(filter(None, (reason, file_name, annotation_id)))
-    labelled = {row.image_id for row in export.annotations}
-    for image in export.images:
+    labelled = {row.image_id for row in catalogue.annotations}
+    for image in catalogue.images:
         where = image.file_name or image.image_id
         for what in _of_image(image, now):
             yield what, where
         if image.image_id not in labelled:
             yield "image without an annotation", where
-    sizes = {image.image_id: (image.width_px, image.height_px) for image in export.images}
-    for row in export.annotations:
+    sizes = {image.image_id: (image.width_px, image.height_px) for image in catalogue.images}
+    for row in catalogue.annotations:
         for what in _of_annotation(row, *sizes[row.image_id]):
             yield what, row.annotation_id or row.image_id
-    yield from _out_of_order(export.images)
-    for sentence in find_variants({(export.dataset, one.location) for one in export.images}):
+    yield from _out_of_order(catalogue.images)
+    for sentence in find_variants({(catalogue.dataset, one.location) for one in catalogue.images}):
         yield "location in several spellings", sentence
 
 
@@ -108,11 +111,11 @@ def _out_of_order(images: list[Image]) -> Iterator[Finding]:
                 yield "datetime before that of the picture before", after[2]
 
 
-def _categories(export: Export) -> list[dict[str, Any]]:
+def _categories(catalogue: Catalogue) -> list[dict[str, Any]]:
     """Return a row for each category, the most common first."""
-    place = {image.image_id: image.location for image in export.images}
+    place = {image.image_id: image.location for image in catalogue.images}
     rows: dict[str, list[Annotation]] = defaultdict(list)
-    for row in export.annotations:
+    for row in catalogue.annotations:
         if row.category:
             rows[row.category].append(row)
     return [

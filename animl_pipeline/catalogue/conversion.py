@@ -11,10 +11,20 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from animl_pipeline.boxes import Box, clip_box
+from animl_pipeline.catalogue.records import (
+    ANIMAL,
+    DETECTOR_CATEGORIES,
+    EMPTY,
+    Annotation,
+    Catalogue,
+    DetectedImage,
+    Detection,
+    Facts,
+    Image,
+    Refused,
+    Results,
+)
 from animl_pipeline.files.whole import Names, unsafe_reason
-from animl_pipeline.formats import coco, megadetector
-from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Problem
-from animl_pipeline.formats.megadetector import ANIMAL, IDS, Detection, Facts, Results
 
 CORRUPT = "the export calls it corrupt"
 
@@ -37,28 +47,28 @@ class Boxed(Protocol):
 class Converted(NamedTuple):
     """Results, and the reason for each row of the export that they cannot hold."""
 
-    images: list[megadetector.Image]
-    left_out: list[Problem]
+    images: list[DetectedImage]
+    left_out: list[Refused]
 
 
-def results_of(export: Export) -> Converted:
+def convert_to_results(catalogue: Catalogue) -> Converted:
     """Return every box of an export, whatever it is of and whoever drew it."""
     rows: dict[str, list[Annotation]] = defaultdict(list)
-    for row in export.annotations:
+    for row in catalogue.annotations:
         rows[row.image_id].append(row)
-    images, left_out = [], [*export.image_problems, *export.annotation_problems]
-    for image in export.images:
+    images, left_out = [], [*catalogue.refused_images, *catalogue.refused_annotations]
+    for image in catalogue.images:
         if image.unsafe:
-            left_out.append((image.file_name, "", f"file_name {image.unsafe}"))
+            left_out.append(Refused(image.file_name, "", f"file_name {image.unsafe}"))
             continue
         failure, held = CORRUPT if image.corrupt else "", []
         for row in rows[image.image_id]:
             reason = failure or _why_not(row)
             if reason:
-                left_out.append((image.file_name, row.annotation_id, reason))
+                left_out.append(Refused(image.file_name, row.annotation_id, reason))
             else:
                 held.append(row)
-        images.append(image_of(image, held, failure))
+        images.append(convert_image(image, held, failure))
     return Converted(images, left_out)
 
 
@@ -71,7 +81,7 @@ def _why_not(row: Annotation) -> str:
     return ""
 
 
-def image_of(image: coco.Image, boxed: Iterable[Boxed], failure: str) -> megadetector.Image:
+def convert_image(image: Image, boxed: Iterable[Boxed], failure: str) -> DetectedImage:
     """Return an image of an export with some of its boxes as results have it."""
     facts = Facts(
         image.image_id,
@@ -82,34 +92,34 @@ def image_of(image: coco.Image, boxed: Iterable[Boxed], failure: str) -> megadet
         image.height_px,
     )
     found = [_detection(one, one.box) for one in boxed if one.box]
-    return megadetector.Image(image.file_name, found, failure, facts)
+    return DetectedImage(image.file_name, found, failure, facts)
 
 
 def _detection(one: Boxed, box: Box) -> Detection:
     """Return a box as a detection of MegaDetector's category; other names are classifications."""
     plain = one.category.strip().lower()
-    category = plain if plain in IDS else ANIMAL
+    category = plain if plain in DETECTOR_CATEGORIES else ANIMAL
     said = () if one.category == category else ((one.category, 1.0),)
     return Detection(category, one.confidence, box, said, one.annotation_id, one.validated)
 
 
-def export_of(results: Results, dataset: str) -> Export:
+def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
     """Return results as an export: a box has the category of its likeliest classification.
 
     A box that no person validated says so, so that none is taken for a person's.
     """
-    images: dict[str, coco.Image] = {}
+    images: dict[str, Image] = {}
     annotations: list[Annotation] = []
-    image_problems: list[Problem] = []
-    annotation_problems: list[Problem] = []
+    refused_images: list[Refused] = []
+    refused_annotations: list[Refused] = []
     names, taken = Names(), set[str]()
     for name, found in results.detections.items():
         facts = results.facts.get(name, Facts())
         image_id = facts.image_id or name
         if image_id in images:
-            image_problems.append((name, "", f"its id {image_id} is another image's, too"))
+            refused_images.append(Refused(name, "", f"its id {image_id} is another image's, too"))
             continue
-        images[image_id] = coco.Image(
+        images[image_id] = Image(
             image_id=image_id,
             file_name=name,
             key="",
@@ -124,11 +134,11 @@ def export_of(results: Results, dataset: str) -> Export:
         for detection in found:
             row = _annotation(detection, image_id, taken)
             if row.reason:
-                annotation_problems.append((name, row.annotation_id, row.reason))
+                refused_annotations.append(Refused(name, row.annotation_id, row.reason))
             else:
                 annotations.append(row)
-    return Export(
-        list(images.values()), annotations, image_problems, annotation_problems, dataset, ""
+    return Catalogue(
+        list(images.values()), annotations, refused_images, refused_annotations, dataset, ""
     )
 
 

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from animl_pipeline import boxes
+from animl_pipeline.catalogue.records import Image, Size
 from animl_pipeline.crops.selection import Chosen
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
-from animl_pipeline.formats import coco
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
 
@@ -42,7 +42,7 @@ class Rule:
 class Outcome:
     """What became of an image's boxes: all cut, or all failed for one reason."""
 
-    image: coco.Image
+    image: Image
     boxes: list[Chosen]
     failure: str = ""
     warnings: tuple[tuple[str, str], ...] = ()  # annotation id, what was odd
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     comment: str
 
 
-def cut_image(image: coco.Image, chosen: list[Chosen], rule: Rule) -> Outcome:
+def cut_image(image: Image, chosen: list[Chosen], rule: Rule) -> Outcome:
     """Cut the boxes of one image that are not there as they should be."""
     source = rule.images_dir / image.file_name
     try:
@@ -84,9 +84,7 @@ def _cut(picture: opening.Picture, todo: list[Plan], rule: Rule) -> None:
             opening.save_jpeg(stored, plan.target, quality=rule.quality, comment=plan.comment)
 
 
-def _plan(
-    image: coco.Image, box: Chosen, size_px: coco.Size, source_bytes: int, rule: Rule
-) -> Plan:
+def _plan(image: Image, box: Chosen, size_px: Size, source_bytes: int, rule: Rule) -> Plan:
     rectangle = boxes.compute_crop(box.box, *size_px, square=rule.square, margin=rule.margin)
     stored_px = opening.bounded_size(boxes.measure(rectangle), rule.max_side_px)
     decides = [boxes.CROP_RULE_VERSION, rectangle, stored_px, rule.quality, source_bytes]
@@ -113,9 +111,7 @@ def _is_current(plan: Plan, source_mtime_ns: int) -> bool:
     return newer and opening.jpeg_comment(plan.target) == plan.comment
 
 
-def _odd(
-    image: coco.Image, chosen: list[Chosen], size_px: coco.Size, rule: Rule
-) -> list[tuple[str, str]]:
+def _odd(image: Image, chosen: list[Chosen], size_px: Size, rule: Rule) -> list[tuple[str, str]]:
     recorded = (image.width_px, image.height_px)
     odd = []
     for box in chosen:

@@ -10,10 +10,20 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from animl_pipeline.boxes import Box, clip_box, compute_iou
-from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Image, Problem
-from animl_pipeline.formats.megadetector import ANIMAL, Detection, Results
+from animl_pipeline.catalogue.records import (
+    ANIMAL,
+    EMPTY,
+    PERSON,
+    VEHICLE,
+    Annotation,
+    Catalogue,
+    Detection,
+    Image,
+    Refused,
+    Results,
+)
 
-NOT_AN_ANIMAL = {EMPTY, "person", "vehicle"}
+NOT_AN_ANIMAL = {EMPTY, PERSON, VEHICLE}
 PLAIN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -48,27 +58,27 @@ class Selection:
     """
 
     boxes: dict[str, list[Chosen]] = field(default_factory=lambda: defaultdict(list))
-    refused: list[Problem] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     detections: Counter[str] = field(default_factory=Counter)
 
 
 USED = "cut"
 
 
-def select(export: Export, results: Results | None, rules: Rules) -> Selection:
+def select(catalogue: Catalogue, results: Results | None, rules: Rules) -> Selection:
     """Return every box that becomes a crop, and a reason for every other row of the export."""
-    selection = Selection(refused=[*export.image_problems, *export.annotation_problems])
+    selection = Selection(refused=[*catalogue.refused_images, *catalogue.refused_annotations])
     annotations: dict[str, list[Annotation]] = defaultdict(list)
-    for row in export.annotations:
+    for row in catalogue.annotations:
         annotations[row.image_id].append(row)
-    for image in export.images:
+    for image in catalogue.images:
         rows = annotations[image.image_id]
         if image.unsafe:
             reason = f"file_name {image.unsafe}"
             ids = [row.annotation_id for row in rows] or [""]
-            selection.refused.extend((image.file_name, id_, reason) for id_ in ids)
+            selection.refused.extend(Refused(image.file_name, id_, reason) for id_ in ids)
         elif not rows:
-            selection.refused.append((image.file_name, "", "no annotation"))
+            selection.refused.append(Refused(image.file_name, "", "no annotation"))
         unboxed = [] if image.unsafe else _take_peoples(image, rows, selection, rules)
         why_not = ""
         if results and not image.unsafe:
@@ -77,9 +87,9 @@ def select(export: Export, results: Results | None, rules: Rules) -> Selection:
             own = _too_little(row, rules) if results else ""
             if own or why_not or not results:
                 reason = "; ".join(filter(None, [row.reason, own or why_not]))
-                selection.refused.append((image.file_name, row.annotation_id, reason))
+                selection.refused.append(Refused(image.file_name, row.annotation_id, reason))
     if results:
-        known = {image.file_name for image in export.images if not image.unsafe}
+        known = {image.file_name for image in catalogue.images if not image.unsafe}
         for name, found in results.detections.items():
             if found and name not in known:
                 selection.detections["not of an image of the export that can be used"] += len(found)
@@ -94,7 +104,7 @@ def _take_peoples(
     for row in rows:
         why_not = _policy(row, rules)
         if why_not:
-            selection.refused.append((image.file_name, row.annotation_id, why_not))
+            selection.refused.append(Refused(image.file_name, row.annotation_id, why_not))
         elif row.box is None:
             unboxed.append(row)
         else:
@@ -109,7 +119,7 @@ def _take_peoples(
             )
             if chosen.box_id in {other.box_id for other in selection.boxes[image.image_id]}:
                 reason = "the same box with the same category is there twice"
-                selection.refused.append((image.file_name, row.annotation_id, reason))
+                selection.refused.append(Refused(image.file_name, row.annotation_id, reason))
             else:
                 selection.boxes[image.image_id].append(chosen)
     return unboxed

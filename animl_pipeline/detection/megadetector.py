@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from PIL import Image
 
+from animl_pipeline.catalogue.records import DetectedImage, Detection
 from animl_pipeline.errors import InputInvalid, InputMissing, WeightsMissing
 from animl_pipeline.files import whole
-from animl_pipeline.formats.megadetector import CATEGORIES, Detection
-from animl_pipeline.formats.megadetector import Image as Result
+from animl_pipeline.formats.megadetector import CATEGORIES
 
 EXTRA = "pip install 'animl-pipeline[detect]'"
 ULTRALYTICS = "ultralytics.nn.tasks."  # the modules of its networks, in a weights file
@@ -210,7 +210,7 @@ def detect(
     *,
     threshold: float,
     image_size: int | None,
-) -> list[Result]:
+) -> list[DetectedImage]:
     """Return what was found in upright RGB pictures, surest first, in their order.
 
     A picture on which the network failed has the package's own word for it and the reason; where
@@ -232,7 +232,7 @@ def detect(
     return [_result(record, threshold, reason) for record in records]
 
 
-def _result(record: dict[str, Any], threshold: float, reason: str) -> Result:
+def _result(record: dict[str, Any], threshold: float, reason: str) -> DetectedImage:
     if record.get("failure"):
         return failed(record["file"], record["failure"], reason)
     found = [
@@ -240,14 +240,14 @@ def _result(record: dict[str, Any], threshold: float, reason: str) -> Result:
         for one in record["detections"]
         if one["conf"] >= threshold  # the package rounds after it has compared
     ]
-    return Result(record["file"], sorted(found, key=lambda one: (-one.confidence, one.box)))
+    return DetectedImage(record["file"], sorted(found, key=lambda one: (-one.confidence, one.box)))
 
 
-def unreadable(file_name: str, reason: str) -> Result:
+def unreadable(file_name: str, reason: str) -> DetectedImage:
     """Return the result of a picture that cannot be opened, as MegaDetector has it."""
     return failed(file_name, _package().FAILURE_IMAGE_OPEN, reason)
 
 
-def failed(file_name: str, failure: str, reason: str) -> Result:
+def failed(file_name: str, failure: str, reason: str) -> DetectedImage:
     """Return a failure: MegaDetector's own word, which its tools look for, and the reason."""
-    return Result(file_name, [], f"{failure}: {reason}")
+    return DetectedImage(file_name, [], f"{failure}: {reason}")

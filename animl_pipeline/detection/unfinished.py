@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from animl_pipeline.catalogue.records import DetectedImage, Detection, Facts
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files import whole as files
 from animl_pipeline.formats import megadetector
-from animl_pipeline.formats.megadetector import Detection, Facts, Image
 
 Settings = dict[str, Any]  # all that decides what is found in a picture
 SETTINGS = "custom_metadata"  # where MegaDetector's package puts what else is to be said in `info`
@@ -24,7 +24,7 @@ class Unfinished:
         self._header = json.dumps(settings, sort_keys=True).encode() + b"\n"
         self._begun = False
 
-    def read(self) -> dict[str, tuple[int, Image]]:
+    def read(self) -> dict[str, tuple[int, DetectedImage]]:
         """Return what an interrupted run of the same settings found, with the pictures' times."""
         lines = self._whole_lines().splitlines()[1:]
         return {found.file_name: (time, found) for line in lines for time, found in _read(line)}
@@ -35,7 +35,7 @@ class Unfinished:
         whole = data[: data.rfind(b"\n") + 1]
         return whole if whole.startswith(self._header) else self._header
 
-    def note(self, found: list[tuple[int, Image]]) -> None:
+    def note(self, found: list[tuple[int, DetectedImage]]) -> None:
         """Keep the results of a batch, each with its picture's time of change in nanoseconds."""
         if not self._begun:
             with files.whole(self.path) as part:
@@ -51,20 +51,20 @@ class Unfinished:
         self.path.unlink(missing_ok=True)
 
 
-def _plain(image: Image) -> list[Any]:
+def _plain(image: DetectedImage) -> list[Any]:
     boxes = [[one.category, one.confidence, one.box] for one in image.detections]
     return [image.file_name, image.failure, image.facts.width_px, image.facts.height_px, boxes]
 
 
-def _read(line: bytes) -> Iterator[tuple[int, Image]]:
+def _read(line: bytes) -> Iterator[tuple[int, DetectedImage]]:
     with contextlib.suppress(ValueError, TypeError):  # cut off by a full disk
         for time, name, failure, width_px, height_px, boxes in json.loads(line):
             found = [Detection(category, conf, tuple(box)) for category, conf, box in boxes]
             facts = Facts(width_px=width_px, height_px=height_px)
-            yield time, Image(name, found, failure, facts)
+            yield time, DetectedImage(name, found, failure, facts)
 
 
-def finished(output_file: Path, settings: Settings) -> dict[str, Image]:
+def finished(output_file: Path, settings: Settings) -> dict[str, DetectedImage]:
     """Return the results of an earlier run that ended, if it had the same settings.
 
     Raises:
@@ -82,7 +82,7 @@ def finished(output_file: Path, settings: Settings) -> dict[str, Image]:
     if told != settings:
         return {}
     return {
-        name: Image(name, found, facts=results.facts.get(name, Facts()))
+        name: DetectedImage(name, found, facts=results.facts.get(name, Facts()))
         for name, found in results.detections.items()
         if name not in results.failures
     }

@@ -6,12 +6,11 @@ is a problem with its place in the file. What becomes a crop is decided elsewher
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from animl_pipeline.boxes import Box
 from animl_pipeline.catalogue import animl, sequences
+from animl_pipeline.catalogue.records import Annotation, Catalogue, Image, Refused, Size
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files.whole import Names, unsafe_reason
 from animl_pipeline.formats import coco_box, json_file
@@ -24,59 +23,12 @@ ANNOTATION_FIELDS = (
     "id", "image_id", "category_id", "bbox", "bbox_relative", "validated", "confidence",
     "sequence_level_annotation",
 )  # fmt: skip
-EMPTY = "empty"  # category 0, whose box, if there is one, is the whole frame
 KEY_FIELDS = ("serving_bucket_key", "original_relative_path", "file_name")  # newest first
-Size = tuple[int, int]
-Problem = tuple[str, str, str]  # image, annotation id, reason
-
-
-class Image(NamedTuple):
-    """An image record; what the source does not say is "" or, of a side, 0."""
-
-    image_id: str
-    file_name: str
-    key: str  # in the bucket
-    location: str
-    datetime: str
-    sequence: str
-    width_px: int
-    height_px: int
-    unsafe: str  # why file_name may not be written, or ""
-    corrupt: bool = False  # as the source says of the picture
-
-
-class Annotation(NamedTuple):
-    """An annotation record; `reason` is why its box cannot be used, or "" where it can."""
-
-    annotation_id: str
-    image_id: str
-    category: str  # "" where the export does not name it
-    validated: bool
-    sequence_level: bool
-    confidence: float
-    box: Box | None  # fractions of the record's width and height, clipped to 0..1
-    reason: str
-    warning: str
-
-
-@dataclass(frozen=True)
-class Export:
-    """An export; a record that could not become an image or annotation is a problem.
-
-    `key_field` is where the keys of the bucket were found.
-    """
-
-    images: list[Image]
-    annotations: list[Annotation]
-    image_problems: list[Problem]
-    annotation_problems: list[Problem]
-    dataset: str
-    key_field: str
 
 
 def read(
     path: Path, *, key_field: str | None = None, size_of: Callable[[str], Size | None] | None = None
-) -> Export:
+) -> Catalogue:
     """Return an export, every record of it accounted for.
 
     `key_field` names the field that holds the key in the bucket; None finds it.
@@ -88,16 +40,16 @@ def read(
     """
     fields = (*IMAGE_FIELDS, key_field or "id")
     content = _content(path, {"images": fields, "annotations": ANNOTATION_FIELDS})
-    images, image_problems, field = _images_of(content, key_field, path)
+    images, refused_images, field = _images_of(content, key_field, path)
     sizes = _sizes(images, content["annotations"], size_of)
     categories = _read_categories(content["categories"], path)
     annotations, problems = _read_annotations(content["annotations"], categories, images, sizes)
     found = sequences.find(images.values())
-    return Export(
+    return Catalogue(
         images=[image._replace(sequence=found[image.image_id]) for image in images.values()],
         annotations=annotations,
-        image_problems=image_problems,
-        annotation_problems=problems,
+        refused_images=refused_images,
+        refused_annotations=problems,
         dataset=_dataset_name(content, images, path),
         key_field=field,
     )
@@ -105,7 +57,7 @@ def read(
 
 def read_images(
     path: Path, *, key_field: str | None = None
-) -> tuple[list[Image], list[Problem], str]:
+) -> tuple[list[Image], list[Refused], str]:
     """Return images, what is none, and the field of the keys: half the memory of `read`.
 
     Raises:
@@ -133,7 +85,7 @@ def _content(path: Path, fields: dict[str, tuple[str, ...]]) -> dict[str, Any]:
 
 def _images_of(
     content: dict[str, Any], key_field: str | None, path: Path
-) -> tuple[dict[str, Image], list[Problem], str]:
+) -> tuple[dict[str, Image], list[Refused], str]:
     """Return the images by id, the problems, and the field the keys are in."""
     generation = _find_key_field(content["images"])
     # Of the generation of 2023 `file_name` is the camera's own and not unique: IMG_0001.JPG.
@@ -153,7 +105,7 @@ def _find_key_field(records: list[Any]) -> str:
 
 def _read_images(
     records: list[Any], name_field: str, key_field: str, path: Path
-) -> tuple[dict[str, Image], list[Problem]]:
+) -> tuple[dict[str, Image], list[Refused]]:
     """Return the images by id, and a problem for each row that is not one."""
     images: dict[str, Image] = {}
     problems = []
@@ -161,16 +113,16 @@ def _read_images(
     for row, record in enumerate(records):
         where = f"images[{row}]"
         if not isinstance(record, dict):
-            problems.append(("", "", f"{where} is not a record"))
+            problems.append(Refused("", "", f"{where} is not a record"))
             continue
         image_id, name = json_file.text(record.get("id")), record.get(name_field)
         label = json_file.text(name) or image_id or where
         if not image_id:
-            problems.append((label, "", f"{where} has no id"))
+            problems.append(Refused(label, "", f"{where} has no id"))
         elif image_id in images:
-            problems.append((label, "", f"{where}: image id {image_id} is there twice"))
+            problems.append(Refused(label, "", f"{where}: image id {image_id} is there twice"))
         elif not isinstance(name, str):
-            problems.append((label, "", f"{where} has no {name_field}"))
+            problems.append(Refused(label, "", f"{where} has no {name_field}"))
         else:
             unsafe = unsafe_reason(name) or names.clash(name, image_id)
             images[image_id] = _image(record, image_id, json_file.text(name), key_field, unsafe)
@@ -237,14 +189,14 @@ def _read_annotations(
     categories: dict[int | str, str],
     images: dict[str, Image],
     sizes: dict[str, Size | None],
-) -> tuple[list[Annotation], list[Problem]]:
+) -> tuple[list[Annotation], list[Refused]]:
     rows = []
     problems = []
     seen = set()
     for row, record in enumerate(records):
         where = f"annotations[{row}]"
         if not isinstance(record, dict):
-            problems.append(("", "", f"{where} is not a record"))
+            problems.append(Refused("", "", f"{where} is not a record"))
             continue
         annotation_id, image_id = (
             json_file.text(record.get("id")),
@@ -252,10 +204,10 @@ def _read_annotations(
         )
         if image_id not in images:
             problem = f"{where}: image {image_id or '(no id)'} is not in the export"
-            problems.append(("", annotation_id, problem))
+            problems.append(Refused("", annotation_id, problem))
         elif annotation_id and annotation_id in seen:
             problem = f"{where}: annotation id {annotation_id} is there twice"
-            problems.append((images[image_id].file_name, annotation_id, problem))
+            problems.append(Refused(images[image_id].file_name, annotation_id, problem))
         else:
             seen.add(annotation_id)
             rows.append(_annotation(record, annotation_id, image_id, categories, sizes[image_id]))

@@ -4,24 +4,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from animl_pipeline.catalogue.records import EMPTY, Annotation, Catalogue, Image, Size
 from animl_pipeline.files import whole
-from animl_pipeline.formats.coco import EMPTY, Annotation, Export, Image, Size
 
 DECIMALS_PX = 6  # a whole pixel comes back from fractions of 1e-16 as the whole number it was
 
 
-def write(path: Path, export: Export) -> None:
+def write(path: Path, catalogue: Catalogue) -> None:
     """Write an export, a record a line; category 0 is `empty`, as the format has it.
 
     A box is in pixels where its image's size is known, else in fractions.
     """
-    sizes = {row.image_id: (row.width_px, row.height_px) for row in export.images if row.width_px}
-    names = sorted({row.category for row in export.annotations} - {EMPTY})
+    sizes = {
+        row.image_id: (row.width_px, row.height_px) for row in catalogue.images if row.width_px
+    }
+    names = sorted({row.category for row in catalogue.annotations} - {EMPTY})
     ids = {name: number for number, name in enumerate([EMPTY, *names])}
     content = {
-        "info": {"version": "1.0", "description": export.dataset},
-        "images": map(_image, export.images),
-        "annotations": _annotations(export.annotations, ids, sizes),
+        "info": {"version": "1.0", "description": catalogue.dataset},
+        "images": map(_image, catalogue.images),
+        "annotations": _annotations(catalogue.annotations, ids, sizes),
         "categories": [{"id": number, "name": name} for name, number in ids.items()],
     }
     whole.write_lines(path, content)

@@ -1,64 +1,24 @@
 """MegaDetector results: reads formats 1.0 to 1.6, writes 1.6."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from animl_pipeline.boxes import Box
+from animl_pipeline.catalogue.records import (
+    DETECTOR_CATEGORIES,
+    DetectedImage,
+    Detection,
+    Facts,
+    Results,
+)
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files import whole
 from animl_pipeline.formats import json_file
 
 FORMAT_VERSION = "1.6"
-CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}  # MegaDetector's own
+CATEGORIES = dict(zip("123", DETECTOR_CATEGORIES, strict=True))
 IDS = {name: number for number, name in CATEGORIES.items()}
-ANIMAL = CATEGORIES["1"]
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """A detector's box: category name, confidence, and fractions of the upright image.
-
-    `classifications` is what a classifier said of it, (name, probability) each. The rest is what
-    results made from an export hold beside: whose box it is, and whether a person validated it.
-    """
-
-    category: str
-    confidence: float
-    box: Box
-    classifications: tuple[tuple[str, float], ...] = ()
-    annotation_id: str = ""
-    validated: bool = False
-
-
-class Facts(NamedTuple):
-    """What results may hold of an image beside its boxes, under the names an export has for it."""
-
-    image_id: str = ""
-    location: str = ""
-    datetime: str = ""
-    sequence: str = ""
-    width_px: int = 0
-    height_px: int = 0
-
-
 FACT_KEYS = ("id", "location", "datetime", "seq_id", "width", "height")  # in the file, in order
-
-
-@dataclass(frozen=True)
-class Results:
-    """Detections by file, and the reason for each file the detector could not look at.
-
-    `classes` are the names of all labels a classifier had to choose from; `facts` what else is
-    known of a file; `info` what the file says of how it was made.
-    """
-
-    detections: dict[str, list[Detection]]
-    failures: dict[str, str]
-    classes: tuple[str, ...] = ()
-    facts: dict[str, Facts] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 def read(path: Path) -> Results:
@@ -147,16 +107,7 @@ def _classifications(
     )
 
 
-class Image(NamedTuple):
-    """What is written of one image; one with a failure has no detections."""
-
-    file_name: str
-    detections: list[Detection]
-    failure: str = ""
-    facts: Facts = Facts()
-
-
-def write(path: Path, images: Iterable[Image], *, detector: str, **info: Any) -> None:
+def write(path: Path, images: Iterable[DetectedImage], *, detector: str, **info: Any) -> None:
     """Write MegaDetector results, an image a line; `info` is further members of `info`.
 
     A detection of another category than MegaDetector's three is an `animal` with its category as
@@ -181,7 +132,7 @@ def _labels(detection: Detection) -> tuple[tuple[str, float], ...]:
     return detection.classifications or ((detection.category, 1.0),)
 
 
-def _record(image: Image, ids: dict[str, str]) -> dict[str, Any]:
+def _record(image: DetectedImage, ids: dict[str, str]) -> dict[str, Any]:
     facts = zip(FACT_KEYS, image.facts, strict=True)
     record: dict[str, Any] = {"file": image.file_name}
     record |= {str(key): value for key, value in facts if value}

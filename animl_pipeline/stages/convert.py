@@ -46,17 +46,17 @@ def run(options: Options) -> Counts:
         raise OptionError("--output-file is the --input-file: name another.")
     if options.to is To.COCO:
         results = megadetector.read(options.input_file)
-        export = conversion.export_of(results, options.input_file.stem)
-        left_out = [*export.image_problems, *export.annotation_problems]
-        coco_write.write(options.output_file, export)
-        images, boxes = len(export.images), len(export.annotations)
+        catalogue = conversion.convert_to_catalogue(results, options.input_file.stem)
+        left_out = [*catalogue.refused_images, *catalogue.refused_annotations]
+        coco_write.write(options.output_file, catalogue)
+        images, boxes = len(catalogue.images), len(catalogue.annotations)
     else:
-        export = coco.read(options.input_file)
-        written, left_out = conversion.results_of(export)
+        catalogue = coco.read(options.input_file)
+        written, left_out = conversion.convert_to_results(catalogue)
         whose = f"boxes of {options.input_file.name}"
         megadetector.write(options.output_file, written, detector=whose)
         images, boxes = len(written), sum(len(one.detections) for one in written)
-    clipped = sum(bool(row.box and row.warning) for row in export.annotations)
+    clipped = sum(bool(row.box and row.warning) for row in catalogue.annotations)
     words = reasons.told(reason for _, _, reason in left_out)
     return Counts(
         items={"images": images, "boxes": boxes, "clipped": clipped, "left out": len(left_out)},

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.catalogue import conversion, reasons
+from animl_pipeline.catalogue.records import Catalogue, Image, Refused, Size
 from animl_pipeline.crops import cutting, selection
 from animl_pipeline.crops.cutting import CROP_MARK, Outcome, crop_name
 from animl_pipeline.crops.selection import Chosen
@@ -96,10 +97,10 @@ def run(options: Options) -> Counts:
     """Cut what is missing or out of date, and account for every row of the export."""
     if options.detections:
         refuse_unfinished_stage(options.detections.parent, "detect")
-    export = coco.read(options.coco_file, size_of=_size_of(options.images_dir))
-    dataset = _dataset(options.dataset or export.dataset)
+    catalogue = coco.read(options.coco_file, size_of=_size_of(options.images_dir))
+    dataset = _dataset(options.dataset or catalogue.dataset)
     chosen = selection.select(
-        export,
+        catalogue,
         megadetector.read(options.detections) if options.detections else None,
         selection.Rules(
             threshold=options.threshold,
@@ -109,7 +110,7 @@ def run(options: Options) -> Counts:
         ),
     )
     others = _rows_of_others(
-        options.output_dir / tables.CROPS.name, dataset, export, named=bool(options.dataset)
+        options.output_dir / tables.CROPS.name, dataset, catalogue, named=bool(options.dataset)
     )
     rule = cutting.Rule(
         images_dir=options.images_dir,
@@ -122,7 +123,7 @@ def run(options: Options) -> Counts:
         not_right=ledger.not_held(options.images_dir),
     )
     at_a_time = options.workers or 2 * (os.cpu_count() or 1)
-    outcomes = _cut_all(export, chosen.boxes, rule, at_a_time)
+    outcomes = _cut_all(catalogue, chosen.boxes, rule, at_a_time)
     rows = [
         _row(outcome.image, box, dataset)
         for outcome in outcomes
@@ -130,20 +131,22 @@ def run(options: Options) -> Counts:
         for box in outcome.boxes
     ]
     refused = chosen.refused + [
-        (outcome.image.file_name, box.annotation_id, outcome.failure)
+        Refused(outcome.image.file_name, box.annotation_id, outcome.failure)
         for outcome in outcomes
         if outcome.failure
         for box in outcome.boxes
     ]
-    odd = [(done.image.file_name, *warning) for done in outcomes for warning in done.warnings]
+    odd = [
+        Refused(done.image.file_name, *warning) for done in outcomes for warning in done.warnings
+    ]
     _write_tables(options, others, rows, refused, odd)
-    _write_detections(options, export, outcomes)
+    _write_detections(options, catalogue, outcomes)
     _remove_stale(options.output_dir, dataset, {row["crop"] for row in rows})
     return _counted(dataset, outcomes, refused, odd, chosen.detections, options)
 
 
-def _size_of(images_dir: Path) -> Callable[[str], coco.Size | None]:
-    def size_of(file_name: str) -> coco.Size | None:
+def _size_of(images_dir: Path) -> Callable[[str], Size | None]:
+    def size_of(file_name: str) -> Size | None:
         try:
             return opening.upright_size(images_dir / file_name)
         except ImageUnusable:
@@ -162,7 +165,7 @@ def _dataset(name: str) -> str:
 
 
 def _rows_of_others(
-    path: Path, dataset: str, export: coco.Export, *, named: bool
+    path: Path, dataset: str, catalogue: Catalogue, *, named: bool
 ) -> "pd.DataFrame":
     """Return the rows of the other datasets cropped before into the same folder.
 
@@ -178,7 +181,7 @@ def _rows_of_others(
     except InputInvalid as error:
         raise InputInvalid(f"{error} If it was made by hand, mend it; else remove it.") from error
     mine = table["dataset"] == dataset
-    ids = {image.image_id for image in export.images}
+    ids = {image.image_id for image in catalogue.images}
     if mine.any() and not named and not ids & set(table["image_id"][mine]):
         raise OptionError(
             f"{path} holds a dataset {dataset!r} already, of other images. Name this one with "
@@ -188,10 +191,10 @@ def _rows_of_others(
 
 
 def _cut_all(
-    export: coco.Export, chosen: dict[str, list[Chosen]], rule: cutting.Rule, at_a_time: int
+    catalogue: Catalogue, chosen: dict[str, list[Chosen]], rule: cutting.Rule, at_a_time: int
 ) -> list[Outcome]:
     """Return the outcome of every image with a box, in the export's order."""
-    jobs = [(image, chosen[image.image_id]) for image in export.images
+    jobs = [(image, chosen[image.image_id]) for image in catalogue.images
             if image.image_id in chosen]  # fmt: skip
     done = {}
     with (
@@ -208,7 +211,7 @@ def _cut_all(
     return [done[image.image_id] for image, _ in jobs]
 
 
-def _row(image: coco.Image, box: Chosen, dataset: str) -> dict[str, Any]:
+def _row(image: Image, box: Chosen, dataset: str) -> dict[str, Any]:
     x, y, width, height = box.box
     return {
         "crop": crop_name(dataset, image.file_name, box.box_id),
@@ -229,8 +232,8 @@ def _write_tables(
     options: Options,
     others: "pd.DataFrame",
     rows: list[dict[str, Any]],
-    refused: list[coco.Problem],
-    odd: list[coco.Problem],
+    refused: list[Refused],
+    odd: list[Refused],
 ) -> None:
     import pandas as pd
 
@@ -243,11 +246,11 @@ def _write_tables(
         tables.write(tables.REASONS, folder / name, frame)
 
 
-def _write_detections(options: Options, export: coco.Export, outcomes: list[Outcome]) -> None:
+def _write_detections(options: Options, catalogue: Catalogue, outcomes: list[Outcome]) -> None:
     by_id = {outcome.image.image_id: outcome for outcome in outcomes}
     used = [
-        conversion.image_of(image, outcome.boxes, outcome.failure)
-        for image in export.images
+        conversion.convert_image(image, outcome.boxes, outcome.failure)
+        for image in catalogue.images
         for outcome in (by_id.get(image.image_id, Outcome(image, [])),)
     ]
     detector = options.detections.name if options.detections else "people"
@@ -266,8 +269,8 @@ def _remove_stale(output_dir: Path, dataset: str, crops: set[str]) -> None:
 def _counted(
     dataset: str,
     outcomes: list[Outcome],
-    refused: list[coco.Problem],
-    odd: list[coco.Problem],
+    refused: list[Refused],
+    odd: list[Refused],
     detections: Counter[str],
     options: Options,
 ) -> Counts:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from animl_pipeline.catalogue.records import ANIMAL, DetectedImage, Facts
 from animl_pipeline.detection.unfinished import SETTINGS, Settings, Unfinished, finished
 from animl_pipeline.errors import ImageUnusable, InputInvalid, InputMissing
 from animl_pipeline.files import whole as files
 from animl_pipeline.formats import json_file, megadetector
-from animl_pipeline.formats.megadetector import ANIMAL, Facts
-from animl_pipeline.formats.megadetector import Image as Result
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
 from animl_pipeline.running.perform import Counts, option
@@ -145,7 +144,9 @@ def _time(path: Path) -> int:
         return 0
 
 
-def _still_true(output_file: Path, settings: Settings, times: dict[str, int]) -> dict[str, Result]:
+def _still_true(
+    output_file: Path, settings: Settings, times: dict[str, int]
+) -> dict[str, DetectedImage]:
     """Return what an earlier run found in pictures that did not change since."""
     found = finished(output_file, settings)
     written = _time(output_file)
@@ -184,7 +185,7 @@ def _open(folder: Path, name: str) -> _Picture:
         return _Picture(name, time, None, str(error))
 
 
-def _look(batch: list[_Picture], loaded: "Detector", options: Options) -> list[Result]:
+def _look(batch: list[_Picture], loaded: "Detector", options: Options) -> list[DetectedImage]:
     """Return what is found in each picture of a batch, or why nothing can be."""
     from animl_pipeline.detection import megadetector as detector
 
@@ -207,7 +208,7 @@ def _look(batch: list[_Picture], loaded: "Detector", options: Options) -> list[R
     ]
 
 
-def _counted(results: list[Result], looked_at: int, options: Options) -> Counts:
+def _counted(results: list[DetectedImage], looked_at: int, options: Options) -> Counts:
     failed = sum(bool(one.failure) for one in results)
     animals = sum(any(box.category == ANIMAL for box in one.detections) for one in results)
     empty = sum(not one.detections and not one.failure for one in results)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.catalogue.animl import ARCHIVE_BUCKET, SERVING_BUCKET, find_md5
+from animl_pipeline.catalogue.records import Image
 from animl_pipeline.errors import ObjectUnavailable, OptionError
 from animl_pipeline.files import whole
 from animl_pipeline.formats import coco
@@ -107,7 +108,7 @@ def run(options: Options) -> Counts:
     return _counted(rows, options)
 
 
-def _row(image: coco.Image, key_prefix: str, key_field: str) -> Row:
+def _row(image: Image, key_prefix: str, key_field: str) -> Row:
     """Return the row of an image before anything was done; its state is "" where that is open."""
     row = Row(image.image_id, image.file_name, key_prefix + image.key if image.key else "", "")
     if image.unsafe:

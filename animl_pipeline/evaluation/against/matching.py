@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from animl_pipeline.boxes import Box, compute_iou
+from animl_pipeline.catalogue.records import Detection, Results
 from animl_pipeline.evaluation import mapping
 from animl_pipeline.evaluation.against.comparison import Other
 from animl_pipeline.evaluation.mapping import Mapping
 from animl_pipeline.evaluation.scored import Floats, Ints, Rows
-from animl_pipeline.formats.megadetector import Detection, Results
 
 if TYPE_CHECKING:
     import pandas as pd
