@@ -3,7 +3,6 @@
 Nothing imports this module.
 """
 
-import dataclasses
 import inspect
 import logging
 import os
@@ -12,13 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from animl_pipeline.errors import PipelineError, Stopped
-from animl_pipeline.running import perform as stages
+from animl_pipeline.running import perform as performing
 from animl_pipeline.running import processes, project
+from animl_pipeline.running.options import Knob, dashed, knobs, make_options
+from animl_pipeline.running.stage import STAGES, load
 
 SPINS = "10000"
 EXIT_TOO_MANY_FAILED = 3
@@ -83,7 +84,7 @@ def told() -> Iterator[None]:
 def perform(name: str, options: Any) -> None:
     """Perform a stage, print its counts, and end with 3 if too many items failed."""
     with told():
-        counts = stages.perform(name, options)
+        counts = performing.perform(name, options)
     if processes.rank():
         return
     typer.echo(f"{name}: {counts.summary}")
@@ -101,15 +102,17 @@ def perform(name: str, options: Any) -> None:
 
 def command_for(name: str) -> Callable[..., None]:
     """Return the function Typer makes a command of: its signature is the stage's Options."""
-    options_type = stages.load(name).Options
+    options_type = load(name).Options
 
     def command(**values: Any) -> None:
-        perform(name, options_type(**values))
+        with told():
+            options = make_options(options_type, values)
+        perform(name, options)
 
     sentence, _, files = (sys.modules[options_type.__module__].__doc__ or "").partition("\n\n")
     command.__doc__ = f"{sentence}\n\n{AS_IT_IS}\n{files}"
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter_for(field, options_type) for field in project.fields(options_type)]
+        [parameter_for(knob) for knob in knobs(options_type)]
     )
     return command
 
@@ -119,27 +122,24 @@ def number_or_word(text: str) -> int | str:
     return int(text) if str(text).isdecimal() else text
 
 
-def parameter_for(field: "dataclasses.Field[Any]", options_type: type[Any]) -> inspect.Parameter:
+def parameter_for(knob: Knob) -> inspect.Parameter:
     """Return one option of a command, with its help, its limits and its default."""
-    kind = get_type_hints(options_type)[field.name]
-    limits: dict[str, Any] = {
-        key: field.metadata[key] for key in ("min", "max") if field.metadata[key] is not None
-    }
-    if kind == int | str:  # Typer knows no unions; `stages.perform` holds numbers to their limits
+    kind = knob.kind
+    limits: dict[str, Any] = {"min": knob.low, "max": knob.high}
+    if knob.choices == ["auto"]:  # Typer knows no unions
         kind, limits = int, {"parser": number_or_word, "metavar": "INTEGER|WORD"}
     # A switch that is off has one name: `--dry-run`, without a `--no-dry-run` to read past.
-    names = [f"--{field.name.replace('_', '-')}"] if field.default is False else []
-    setting = typer.Option(*names, help=field.metadata["help"], **limits)
-    required = field.default is dataclasses.MISSING
+    names = [dashed(knob.name)] if knob.default is False else []
+    setting = typer.Option(*names, help=knob.help, **limits)
     return inspect.Parameter(
-        field.name,
+        knob.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if required else field.default,
+        default=inspect.Parameter.empty if knob.is_required else knob.default,
         annotation=Annotated[kind, setting],
     )
 
 
-for _name in stages.STAGES:
+for _name in STAGES:
     app.command(_name)(command_for(_name))
 
 

@@ -16,7 +16,7 @@ from shop import Done
 from small_dataset import make_dataset
 
 from animl_pipeline.artifacts import tables
-from animl_pipeline.running import perform
+from animl_pipeline.running import stage
 
 Pipeline = Callable[..., Done]
 
@@ -111,7 +111,7 @@ def test_every_stage_of_the_design_is_a_command_in_their_order(pipeline: Pipelin
     done = pipeline("--help")
     assert done.code == 0
     listed = re.findall(r"^  (\w+)  ", done.out[done.out.index("Commands:") :], re.MULTILINE)
-    assert listed == [*perform.STAGES, "run"]
+    assert listed == [*stage.STAGES, "run"]
     assert set(OPTIONS) <= set(listed)
 
 
@@ -269,7 +269,7 @@ def test_the_command_is_installed_and_speaks_on_the_right_streams(here: Path) ->
         ("[", "not a TOML file"),
         ("[splitt]", "Did you mean split?"),
         ("[split]\nmin-loc = 3", "Did you mean min-locs?"),
-        ('[split]\nmin-locs = "three"', "int is expected"),
+        ('[split]\nmin-locs = "three"', "it is a whole number"),
         ("[split]\nmin-locs = 0", "min-locs is 0"),
         ("[split]\nval-frac = 2", "val-frac is 2"),
         ("[split]\nval-frac = nan", "val-frac"),

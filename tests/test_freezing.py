@@ -19,7 +19,8 @@ from animl_pipeline.classifier import cache, networks
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import OptionError
 from animl_pipeline.running import perform as stages
-from animl_pipeline.running.perform import Counts
+from animl_pipeline.running import stage
+from animl_pipeline.running.stage import Counts
 from animl_pipeline.stages.train import Options
 from animl_pipeline.training import freezing
 from animl_pipeline.training.recipe import Freeze
@@ -110,7 +111,7 @@ def test_a_head_on_embeddings_is_saved_with_the_whole_network(train: Callable[..
     network, card = classifier.load(RUN)
     assert card.labels == ["bird", "fox", "lizard"]
     assert network(torch.rand(1, 3, 64, 64)).shape == (1, 3)
-    stages.perform("evaluate", stages.load("evaluate").Options(run_dir=RUN))
+    stages.perform("evaluate", stage.load("evaluate").Options(run_dir=RUN))
     assert len(pd.read_csv(RUN / "evaluation/predictions_test.csv")) == 6
 
 

@@ -1,6 +1,5 @@
 """project.toml: the options of every stage in one file, checked before any work."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 import pytest
 
 from animl_pipeline.errors import InputInvalid, InputMissing
-from animl_pipeline.running import perform, project
+from animl_pipeline.running import project, stage
+from animl_pipeline.running.options import knobs
 
 Read = Callable[[str | bytes], list[tuple[str, Any]]]
 
@@ -30,7 +30,7 @@ def test_stages_come_in_their_order_whatever_the_files_is(read: Read) -> None:
         '[evaluate]\n[crop]\n[detect]\n[download]\ncoco-file = "a.json"\n[split]\n[train]\n'
         '[convert]\ninput-file = "a.json"\noutput-file = "b.json"\n[check]\ncoco-file = "a.json"\n'
     )
-    assert tuple(name for name, _ in found) == perform.STAGES
+    assert tuple(name for name, _ in found) == stage.STAGES
 
 
 def test_a_stage_that_is_not_named_is_not_run(read: Read) -> None:
@@ -39,7 +39,7 @@ def test_a_stage_that_is_not_named_is_not_run(read: Read) -> None:
 
 def test_an_empty_section_has_the_defaults(read: Read) -> None:
     [(_, options)] = read("[crop]\n")
-    assert options == perform.load("crop").Options()
+    assert options == stage.load("crop").Options()
 
 
 def test_values_become_the_options_with_their_types(read: Read) -> None:
@@ -71,10 +71,10 @@ def test_an_unknown_choice_is_refused_with_the_ones_there_are(read: Read) -> Non
         read('[split]\ngroup-by = "site"\n')
 
 
-@pytest.mark.parametrize("name", perform.STAGES)
+@pytest.mark.parametrize("name", stage.STAGES)
 def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> None:
     lines = []
-    for field in project.fields(perform.load(name).Options):
+    for field in knobs(stage.load(name).Options):
         value = field.default
         if value is None:
             continue
@@ -84,13 +84,12 @@ def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> 
             text = repr(value)
         else:
             text = f'"{value}"'
-        required = value.__class__.__name__ == "_MISSING_TYPE"
-        text = '"export.json"' if required else text
+        text = '"export.json"' if field.is_required else text
         lines.append(f"{field.name.replace('_', '-')} = {text}")
     [(found, options)] = read(f"[{name}]\n" + "\n".join(lines))
     assert found == name
-    for field in project.fields(type(options)):
-        if field.default is not dataclasses.MISSING:
+    for field in knobs(type(options)):
+        if not field.is_required:
             assert getattr(options, field.name) == field.default
 
 
@@ -103,24 +102,25 @@ def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> 
         ("[crop]\ntreshold = 0.3\n", "[crop] has no option 'treshold'. Did you mean threshold?"),
         ("[crop]\nsquare-crop = true\n", "Did you mean square-crops?"),
         ("[crop]\nzzzz = 1\n", "[crop] has no option 'zzzz'."),
-        ('[crop]\nthreshold = "high"\n', "[crop] threshold is 'high'; a float is expected"),
-        ("[crop]\nthreshold = true\n", "[crop] threshold is True; a float is expected"),
-        ("[crop]\nworkers = 2.0\n", "[crop] workers is 2.0; a int is expected"),
-        ("[crop]\nworkers = true\n", "[crop] workers is True; a int is expected"),
-        ("[crop]\nsquare-crops = 1\n", "[crop] square-crops is 1; a bool is expected"),
-        ("[crop]\ncoco-file = 5\n", "[crop] coco-file is 5; a path is expected"),
-        ("[crop]\ndataset = ['a']\n", "[crop] dataset is ['a']; a str is expected"),
+        ('[crop]\nthreshold = "high"\n', "[crop] threshold is 'high'; it is a number."),
+        ('[train]\nepochs = "3"\n', "Write 3, without quotes."),
+        ("[crop]\nthreshold = true\n", "[crop] threshold is True; it is a number."),
+        ("[crop]\nworkers = 2.0\n", "[crop] workers is 2.0; it is a whole number."),
+        ("[crop]\nworkers = true\n", "[crop] workers is True; it is a whole number."),
+        ("[crop]\nsquare-crops = 1\n", "[crop] square-crops is 1; it is true or false."),
+        ("[crop]\ncoco-file = 5\n", "[crop] coco-file is 5; it is a path."),
+        ("[crop]\ndataset = ['a']\n", "[crop] dataset is ['a']; it is text."),
         ("[crop]\ndataset = 2020-01-01\n", "[crop] dataset is "),
-        ("[crop.threshold]\nx = 1\n", "[crop] threshold is {'x': 1}; a float is expected"),
-        ("[crop]\nthreshold = 1.5\n", "[crop] threshold is 1.5; it lies between 0.0 and 1.0"),
+        ("[crop.threshold]\nx = 1\n", "[crop] threshold is {'x': 1}; it is a number."),
+        ("[crop]\nthreshold = 1.5\n", "[crop] threshold is 1.5; it lies between 0 and 1."),
         ("[crop]\nthreshold = -0.1\n", "[crop] threshold is -0.1; it lies between"),
         ("[crop]\nthreshold = nan\n", "[crop] threshold is nan"),
         ("[train]\nlr = inf\n", "[train] lr is inf"),
         ("[train]\nlr = nan\n", "[train] lr is nan"),
         ("[crop]\nworkers = 0\n", "[crop] workers is 0; it lies between 1 and 256"),
-        ("[train]\nepochs = 0\n", "[train] epochs is 0; it "),
+        ("[train]\nepochs = 0\n", "[train] epochs is 0; it is 1 or more."),
         ("[crop]\nthreshold = 1" + "0" * 400 + "\n", "[crop] threshold is"),
-        ("[download]\n", "[download] needs coco-file"),
+        ("[download]\n", "[download] coco-file is needed: "),
         ("download = 3\n", "[download] is to be a section, not a value"),
         ("[[crop]]\n", "[crop] is to be a section, not a value"),
         ("", "has no section; `pipeline run --help` shows one"),

@@ -4,26 +4,26 @@ Reads   --coco-file             the export
 Writes  export_report.json      counts, findings with their first rows, a table of the categories
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from animl_pipeline.catalogue import checking
 from animl_pipeline.files import whole
 from animl_pipeline.formats import coco
-from animl_pipeline.running.perform import Counts, option
+from animl_pipeline.running.options import option, settings
+from animl_pipeline.running.stage import Counts
 
 TELLS_MAX = 40  # categories on the terminal; the file has them all
 CLOCKS = timedelta(days=1)  # a camera without an offset is east of us, at most
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """The knobs of `pipeline check`."""
 
-    coco_file: Path = option(help="The export.")
-    output_file: Path = option(Path("export_report.json"), help="The report.")
+    coco_file: Annotated[Path, option("The export.")]
+    output_file: Annotated[Path, option("The report.")] = Path("export_report.json")
 
     @property
     def folder(self) -> Path:

@@ -4,14 +4,15 @@ Reads   --input-file      an export, or MegaDetector results of any version
 Writes  --output-file     the other: all that both can hold (README, Conversion)
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 from animl_pipeline.catalogue import conversion, reasons
 from animl_pipeline.errors import OptionError
 from animl_pipeline.formats import coco, coco_write, megadetector
-from animl_pipeline.running.perform import Counts, option
+from animl_pipeline.running.options import option, settings
+from animl_pipeline.running.stage import Counts
 
 
 class To(StrEnum):
@@ -21,13 +22,15 @@ class To(StrEnum):
     COCO = "coco"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """The knobs of `pipeline convert`."""
 
-    input_file: Path = option(help="An export, or MegaDetector results.")
-    output_file: Path = option(help="The file to write.")
-    to: To = option(To.MEGADETECTOR, help="What to write: MegaDetector results, or an export.")
+    input_file: Annotated[Path, option("An export, or MegaDetector results.")]
+    output_file: Annotated[Path, option("The file to write.")]
+    to: Annotated[To, option("What to write: MegaDetector results, or an export.")] = (
+        To.MEGADETECTOR
+    )
 
     @property
     def folder(self) -> Path:

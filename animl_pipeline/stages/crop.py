@@ -16,9 +16,8 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.catalogue import conversion, reasons
@@ -31,7 +30,9 @@ from animl_pipeline.files import whole
 from animl_pipeline.formats import coco, megadetector
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
-from animl_pipeline.running.perform import Counts, option, refuse_unfinished_stage
+from animl_pipeline.running.options import option, settings
+from animl_pipeline.running.perform import refuse_unfinished_stage
+from animl_pipeline.running.stage import Counts
 from animl_pipeline.sources import ledger
 
 if TYPE_CHECKING:
@@ -40,47 +41,49 @@ if TYPE_CHECKING:
 OUR_NAMES = {"crops.csv", "failures.csv", "warnings.csv", "detections.json", "crop.json"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """The knobs of `pipeline crop`."""
 
-    coco_file: Path = option(Path("images/cct.json"), help="The export.")
-    images_dir: Path = option(Path("images"), help="Folder of the pictures.")
-    output_dir: Path = option(Path("crops"), help="Folder for the crops.")
-    detections: Path | None = option(
-        None, help="MegaDetector results, for animals that no person drew a box around."
+    coco_file: Annotated[Path, option("The export.")] = Path("images/cct.json")
+    images_dir: Annotated[Path, option("Folder of the pictures.")] = Path("images")
+    output_dir: Annotated[Path, option("Folder for the crops.")] = Path("crops")
+    detections: Annotated[
+        Path | None, option("MegaDetector results, for animals that no person drew a box around.")
+    ] = None
+    threshold: Annotated[
+        float, option("Least confidence of a detection that is cut.", ge=0.0, le=1.0)
+    ] = 0.2
+    square_crops: Annotated[bool, option("Cut the tightest square; else the box as it is.")] = True
+    margin: Annotated[
+        float, option("Room on each side, as a fraction of the square's side.", ge=0.0, le=2.0)
+    ] = 0.0
+    quality: Annotated[int, option("JPEG quality.", ge=1, le=100)] = 95
+    max_side: Annotated[
+        int | None, option("Pixels a crop's side is stored with at most; default: as it is.", ge=16)
+    ] = None
+    iou: Annotated[
+        float,
+        option(
+            "A detection that overlaps a box of the export by so much is that box.", ge=0.01, le=1.0
+        ),
+    ] = 0.5
+    sequence_labels: Annotated[
+        bool, option("A label of a whole sequence is one of every image of it, for its detections.")
+    ] = False
+    dataset: Annotated[str | None, option("Name of this export; default: its Animl project.")] = (
+        None
     )
-    threshold: float = option(
-        0.2, min=0.0, max=1.0, help="Least confidence of a detection that is cut."
-    )
-    square_crops: bool = option(True, help="Cut the tightest square; else the box as it is.")
-    margin: float = option(
-        0.0, min=0.0, max=2.0, help="Room on each side, as a fraction of the square's side."
-    )
-    quality: int = option(95, min=1, max=100, help="JPEG quality.")
-    max_side: int | None = option(
-        None, min=16, help="Pixels a crop's side is stored with at most; default: as it is."
-    )
-    iou: float = option(
-        0.5,
-        min=0.01,
-        max=1.0,
-        help="A detection that overlaps a box of the export by so much is that box.",
-    )
-    sequence_labels: bool = option(
-        False, help="A label of a whole sequence is one of every image of it, for its detections."
-    )
-    dataset: str | None = option(None, help="Name of this export; default: its Animl project.")
-    include_unvalidated: bool = option(False, help="Also cut boxes that no person validated.")
-    workers: int | None = option(
-        None, min=1, max=256, help="Pictures cut at a time; default: two for each core."
-    )
-    tolerate: float = option(
-        0.01,
-        min=0.0,
-        max=1.0,
-        help="Fraction of boxes whose picture may fail before the exit code is 3.",
-    )
+    include_unvalidated: Annotated[bool, option("Also cut boxes that no person validated.")] = False
+    workers: Annotated[
+        int | None, option("Pictures cut at a time; default: two for each core.", ge=1, le=256)
+    ] = None
+    tolerate: Annotated[
+        float,
+        option(
+            "Fraction of boxes whose picture may fail before the exit code is 3.", ge=0.0, le=1.0
+        ),
+    ] = 0.01
 
     @property
     def folder(self) -> Path:

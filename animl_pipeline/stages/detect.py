@@ -9,9 +9,8 @@ Writes  detections.json     MegaDetector results (format 1.6)
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from animl_pipeline.catalogue.records import ANIMAL, DetectedImage, Facts
 from animl_pipeline.detection.unfinished import SETTINGS, Settings, Unfinished, finished
@@ -20,7 +19,8 @@ from animl_pipeline.files import whole as files
 from animl_pipeline.formats import json_file, megadetector
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
-from animl_pipeline.running.perform import Counts, option
+from animl_pipeline.running.options import option, settings
+from animl_pipeline.running.stage import Counts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,34 +31,35 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp"}
 BATCH_ON_GPU = 16
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """The knobs of `pipeline detect`."""
 
-    images_dir: Path = option(Path("images"), help="Folder of the pictures.")
-    model: str = option(
-        "MDV5A",
-        help="MDV5A, MDV5B, redwood, spruce, larch, sorrel, cedar, or a weights file. A weights "
-        "file can run code when it is loaded: only one that you trust.",
-    )
-    output_file: Path = option(Path("detections.json"), help="The results.")
-    threshold: float = option(
-        0.1, min=0.0, max=1.0, help="Least confidence of a detection that is kept."
-    )
-    image_size: int | None = option(
-        None, min=32, max=8192, help="Longer side of what the network sees; default: the model's."
-    )
-    device: str = option("auto", help="Where to compute: auto, cpu, cuda or mps.")
-    batch_size: int | None = option(
-        None, min=1, max=1024, help="Pictures at a time; default: 16, on a CPU 1."
-    )
-    workers: int = option(4, min=1, max=256, help="Pictures opened at a time.")
-    tolerate: float = option(
-        0.01,
-        min=0.0,
-        max=1.0,
-        help="Fraction of pictures that may fail before the exit code is 3.",
-    )
+    images_dir: Annotated[Path, option("Folder of the pictures.")] = Path("images")
+    model: Annotated[
+        str,
+        option(
+            "MDV5A, MDV5B, redwood, spruce, larch, sorrel, cedar, or a weights file. A "
+            "weights file can run code when it is loaded: only one that you trust."
+        ),
+    ] = "MDV5A"
+    output_file: Annotated[Path, option("The results.")] = Path("detections.json")
+    threshold: Annotated[
+        float, option("Least confidence of a detection that is kept.", ge=0.0, le=1.0)
+    ] = 0.1
+    image_size: Annotated[
+        int | None,
+        option("Longer side of what the network sees; default: the model's.", ge=32, le=8192),
+    ] = None
+    device: Annotated[str, option("Where to compute: auto, cpu, cuda or mps.")] = "auto"
+    batch_size: Annotated[
+        int | None, option("Pictures at a time; default: 16, on a CPU 1.", ge=1, le=1024)
+    ] = None
+    workers: Annotated[int, option("Pictures opened at a time.", ge=1, le=256)] = 4
+    tolerate: Annotated[
+        float,
+        option("Fraction of pictures that may fail before the exit code is 3.", ge=0.0, le=1.0),
+    ] = 0.01
 
     @property
     def folder(self) -> Path:

@@ -12,8 +12,8 @@ import dataclasses
 import functools
 import shutil
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from tqdm import tqdm
 
@@ -24,7 +24,9 @@ from animl_pipeline.errors import ObjectUnavailable, OptionError
 from animl_pipeline.files import whole
 from animl_pipeline.formats import coco
 from animl_pipeline.running import workers
-from animl_pipeline.running.perform import Counts, journal, option
+from animl_pipeline.running.options import option, settings
+from animl_pipeline.running.perform import journal
+from animl_pipeline.running.stage import Counts
 from animl_pipeline.sources import downloading, ledger
 from animl_pipeline.sources import source as storage
 from animl_pipeline.sources.folder import Folder
@@ -36,37 +38,43 @@ OF_ANIML = ("serving_bucket_key", "original_relative_path")  # fields of the key
 NOT_REACHED = "not reached: the run was stopped"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """The knobs of `pipeline download`."""
 
-    coco_file: Path = option(help="The export (Animl: Export to COCO).")
-    output_dir: Path = option(Path("images"), help="Folder for the pictures.")
-    bucket: str = option(SERVING_BUCKET, help="S3 bucket the pictures are in.")
-    source: str | None = option(
-        None, help="In the place of a bucket: an http(s):// address, or a folder."
+    coco_file: Annotated[Path, option("The export (Animl: Export to COCO).")]
+    output_dir: Annotated[Path, option("Folder for the pictures.")] = Path("images")
+    bucket: Annotated[str, option("S3 bucket the pictures are in.")] = SERVING_BUCKET
+    source: Annotated[
+        str | None, option("In the place of a bucket: an http(s):// address, or a folder.")
+    ] = None
+    key_field: Annotated[
+        str | None, option("Field of an image record with its key in the bucket; found by itself.")
+    ] = None
+    key_prefix: Annotated[str, option("Text before every key, such as a folder in the bucket.")] = (
+        ""
     )
-    key_field: str | None = option(
-        None, help="Field of an image record with its key in the bucket; found by itself."
+    endpoint_url: Annotated[str | None, option("Address of an S3-compatible server not AWS's.")] = (
+        None
     )
-    key_prefix: str = option("", help="Text before every key, such as a folder in the bucket.")
-    endpoint_url: str | None = option(None, help="Address of an S3-compatible server not AWS's.")
-    profile: str | None = option(None, help="AWS profile with the credentials.")
-    region: str | None = option(None, help="AWS region; that of the bucket is found by itself.")
-    no_sign_request: bool = option(False, help="For a public bucket: use no credentials.")
-    requester_pays: bool = option(False, help="Agree to pay for the transfer.")
-    workers: int = option(16, min=1, max=512, help="Pictures fetched at a time.")
-    timeout: float = option(
-        30.0, min=0.1, max=3600, help="Seconds of silence after which a request is made again."
+    profile: Annotated[str | None, option("AWS profile with the credentials.")] = None
+    region: Annotated[str | None, option("AWS region; that of the bucket is found by itself.")] = (
+        None
     )
-    dry_run: bool = option(
-        False,
-        help="Only say how many pictures and bytes there are to fetch, and how long it takes.",
-    )
-    rate: float = option(10.0, min=0.001, help="MB per second that --dry-run reckons with.")
-    tolerate: float = option(
-        0.0, min=0.0, max=1.0, help="Fraction of images that may fail before the exit code is 3."
-    )
+    no_sign_request: Annotated[bool, option("For a public bucket: use no credentials.")] = False
+    requester_pays: Annotated[bool, option("Agree to pay for the transfer.")] = False
+    workers: Annotated[int, option("Pictures fetched at a time.", ge=1, le=512)] = 16
+    timeout: Annotated[
+        float, option("Seconds of silence after which a request is made again.", ge=0.1, le=3600)
+    ] = 30.0
+    dry_run: Annotated[
+        bool,
+        option("Only say how many pictures and bytes there are to fetch, and how long it takes."),
+    ] = False
+    rate: Annotated[float, option("MB per second that --dry-run reckons with.", ge=0.001)] = 10.0
+    tolerate: Annotated[
+        float, option("Fraction of images that may fail before the exit code is 3.", ge=0.0, le=1.0)
+    ] = 0.0
 
     @property
     def folder(self) -> Path:

@@ -13,17 +13,17 @@ Writes  runs/<name>/evaluation/predictions_<split>.csv   a probability per crop 
 import dataclasses
 import logging
 import platform
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.artifacts.splits import ALL_SPLITS, SEEN_TEST, TEST, TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.files import whole
-from animl_pipeline.running.perform import Counts, command_line, option, record_of
+from animl_pipeline.running.options import command_line, option, plain_values, settings
+from animl_pipeline.running.stage import Counts, load
 from animl_pipeline.runs import trained_on
 
 if TYPE_CHECKING:
@@ -41,39 +41,48 @@ ORDER = (TEST, SEEN_TEST, VAL, TRAIN)  # what is asked most comes first
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """The knobs of `pipeline evaluate`."""
 
-    run_dir: Path = option(Path("runs/latest"), help="Folder of the trained run.")
-    dataset_dir: Path | None = option(None, help="Folder of the dataset; default: as trained.")
-    crops_dir: Path | None = option(None, help="Folder of the crops; default: as trained.")
-    splits: str = option(
-        "test", help=f"Splits to score, with commas between: {', '.join(ALL_SPLITS)}."
+    run_dir: Annotated[Path, option("Folder of the trained run.")] = Path("runs/latest")
+    dataset_dir: Annotated[Path | None, option("Folder of the dataset; default: as trained.")] = (
+        None
     )
-    output_dir: Path | None = option(None, help="Default: evaluation/ in the run's folder.")
-    precision_target: float = option(
-        0.9, min=0.0, max=1.0, help="Find each label's threshold for this precision."
+    crops_dir: Annotated[Path | None, option("Folder of the crops; default: as trained.")] = None
+    splits: Annotated[
+        str, option(f"Splits to score, with commas between: {', '.join(ALL_SPLITS)}.")
+    ] = "test"
+    output_dir: Annotated[Path | None, option("Default: evaluation/ in the run's folder.")] = None
+    precision_target: Annotated[
+        float, option("Find each label's threshold for this precision.", ge=0.0, le=1.0)
+    ] = 0.9
+    recall_target: Annotated[
+        float, option("Find each label's threshold for this recall.", ge=0.0, le=1.0)
+    ] = 0.9
+    empty_label: Annotated[str, option("The label, if there is one, of crops without animals.")] = (
+        "empty"
     )
-    recall_target: float = option(
-        0.9, min=0.0, max=1.0, help="Find each label's threshold for this recall."
-    )
-    empty_label: str = option("empty", help="The label, if there is one, of crops without animals.")
-    compare: Path | None = option(
-        None, help="Another run's folder, or a .json of MegaDetector results with classifications."
-    )
-    compare_mapping: Path | None = option(
-        None, help='JSON {"label": ["label of the other", ...]}; default: labels of equal name.'
-    )
-    target_mapping: Path | None = option(
-        None, help='JSON {"label of the dataset": ["label of the run", ...]}, where they differ.'
-    )
-    md_files: bool = option(False, help="Also write the files of MegaDetector's evaluator.")
-    tolerate: float = option(
-        0.01, min=0.0, max=1.0,
-        help="Fraction of crops that may be unreadable before the exit code is 3.",
-    )  # fmt: skip
-    grad_cam: bool = option(False, help="Show in the report where the network looked.")
+    compare: Annotated[
+        Path | None,
+        option("Another run's folder, or a .json of MegaDetector results with classifications."),
+    ] = None
+    compare_mapping: Annotated[
+        Path | None,
+        option('JSON {"label": ["label of the other", ...]}; default: labels of equal name.'),
+    ] = None
+    target_mapping: Annotated[
+        Path | None,
+        option('JSON {"label of the dataset": ["label of the run", ...]}, where they differ.'),
+    ] = None
+    md_files: Annotated[bool, option("Also write the files of MegaDetector's evaluator.")] = False
+    tolerate: Annotated[
+        float,
+        option(
+            "Fraction of crops that may be unreadable before the exit code is 3.", ge=0.0, le=1.0
+        ),
+    ] = 0.01
+    grad_cam: Annotated[bool, option("Show in the report where the network looked.")] = False
 
     @cached_property
     def run_folder(self) -> Path:
@@ -154,7 +163,8 @@ def run(options: Options) -> Counts:
     rows = {name: split.rows for name, split in splits.items()}
     overlap, warnings = used.known(rows)
     compared, more = _compared(fabric, asked[0], splits[asked[0]], dataset, options)
-    train, this = command_line("train", card.options), command_line("evaluate", record_of(options))
+    train = command_line("train", load("train").Options, card.options)
+    this = command_line("evaluate", Options, plain_values(options))
     content: dict[str, Any] = {
         "format_version": metrics.FORMAT_VERSION,
         "labels": splits[asked[0]].scored.labels,

@@ -13,15 +13,16 @@ Writes  dataset/dataset.csv          the crops that have a label, with label and
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.artifacts.splits import SPLITS, TEST, TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.formats import classification_ds
-from animl_pipeline.running.perform import Counts, option, refuse_unfinished
+from animl_pipeline.running.options import option, settings
+from animl_pipeline.running.perform import refuse_unfinished
+from animl_pipeline.running.stage import Counts
 from animl_pipeline.splitting import division, locations, outputs, rarity, summary, times
 from animl_pipeline.splitting import given as fixed
 from animl_pipeline.splitting.audit import leaks as audit
@@ -36,60 +37,66 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """The knobs of `pipeline split`."""
 
-    crops_dir: Path = option(Path("crops"), help="Folder with crops.csv.")
-    output_dir: Path = option(Path("dataset"), help="Folder for the dataset.")
-    label_spec: Path | None = option(
-        None, help="JSON of labels and their categories; default: every category is a label."
+    crops_dir: Annotated[Path, option("Folder with crops.csv.")] = Path("crops")
+    output_dir: Annotated[Path, option("Folder for the dataset.")] = Path("dataset")
+    label_spec: Annotated[
+        Path | None,
+        option("JSON of labels and their categories; default: every category is a label."),
+    ] = None
+    taxonomy: Annotated[
+        Path | None, option("CSV in MegaDetector's format, for the taxa of the label spec.")
+    ] = None
+    min_locs: Annotated[
+        int, option("A label at fewer locations (or groups of --group-by) than this is rare.", ge=1)
+    ] = 3
+    rare: Annotated[
+        Rare, option("What becomes of rare labels; parent: as the label spec says.")
+    ] = Rare.DROP
+    val_frac: Annotated[float, option("Fraction for choosing the best epoch.", ge=0.0, le=0.9)] = (
+        0.2
     )
-    taxonomy: Path | None = option(
-        None, help="CSV in MegaDetector's format, for the taxa of the label spec."
-    )
-    min_locs: int = option(
-        3, min=1, help="A label at fewer locations (or groups of --group-by) than this is rare."
-    )
-    rare: Rare = option(
-        Rare.DROP, help="What becomes of rare labels; parent: as the label spec says."
-    )
-    val_frac: float = option(0.2, min=0.0, max=0.9, help="Fraction for choosing the best epoch.")
-    test_frac: float = option(0.2, min=0.0, max=0.9, help="Fraction for the final evaluation.")
-    group_by: GroupBy = option(
-        GroupBy.LOCATION, help="What is never divided; only location tells of new cameras."
-    )
-    sequence_gap: float | None = option(
-        None, min=0.0, help="Seconds between two sequences of a camera; default: as in crops.csv."
-    )
-    location_map: Path | None = option(
-        None, help="CSV (dataset,location,same_as) of spellings to merge."
-    )
-    match_test: Path | None = option(
-        None, help="Folder of an earlier split whose test locations are to stay the test set."
-    )
-    test_locations: Path | None = option(
-        None, help="CSV (dataset,location) of the locations that are to be the test set."
-    )
-    time_cutoff: str | None = option(
-        None, help="Date from which on all is test; what is before is train and val."
-    )
-    seen_test_frac: float = option(
-        0.0, min=0.0, max=0.9, help="Fraction of train set apart to test at known locations."
-    )
-    folds: int | None = option(
-        None, min=3, max=100, help="So many splits in fold_0, ...: a location is in test once."
-    )
-    classification_ds: bool = option(
-        False, help="Also write classification_ds.csv for MegaDetector's own trainer."
-    )
-    compare_pictures: bool = option(
-        True, help="Open the crops to find the same or nearly the same picture in two parts."
-    )
-    audit: Path | None = option(
-        None, help="Only audit the split in this folder, ours or MegaDetector's."
-    )
-    seed: int = option(0, min=0, max=2**31 - 1, help="Same seed, same split.")
+    test_frac: Annotated[float, option("Fraction for the final evaluation.", ge=0.0, le=0.9)] = 0.2
+    group_by: Annotated[
+        GroupBy, option("What is never divided; only location tells of new cameras.")
+    ] = GroupBy.LOCATION
+    sequence_gap: Annotated[
+        float | None,
+        option("Seconds between two sequences of a camera; default: as in crops.csv.", ge=0.0),
+    ] = None
+    location_map: Annotated[
+        Path | None, option("CSV (dataset,location,same_as) of spellings to merge.")
+    ] = None
+    match_test: Annotated[
+        Path | None,
+        option("Folder of an earlier split whose test locations are to stay the test set."),
+    ] = None
+    test_locations: Annotated[
+        Path | None, option("CSV (dataset,location) of the locations that are to be the test set.")
+    ] = None
+    time_cutoff: Annotated[
+        str | None, option("Date from which on all is test; what is before is train and val.")
+    ] = None
+    seen_test_frac: Annotated[
+        float, option("Fraction of train set apart to test at known locations.", ge=0.0, le=0.9)
+    ] = 0.0
+    folds: Annotated[
+        int | None,
+        option("So many splits in fold_0, ...: a location is in test once.", ge=3, le=100),
+    ] = None
+    classification_ds: Annotated[
+        bool, option("Also write classification_ds.csv for MegaDetector's own trainer.")
+    ] = False
+    compare_pictures: Annotated[
+        bool, option("Open the crops to find the same or nearly the same picture in two parts.")
+    ] = True
+    audit: Annotated[
+        Path | None, option("Only audit the split in this folder, ours or MegaDetector's.")
+    ] = None
+    seed: Annotated[int, option("Same seed, same split.", ge=0, le=2**31 - 1)] = 0
 
     @property
     def folder(self) -> Path:

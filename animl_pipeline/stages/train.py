@@ -15,17 +15,17 @@ Writes  runs/<name>/model.safetensors   the weights of the best epoch
 
 import hashlib
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
 from animl_pipeline.files import whole
 from animl_pipeline.running import processes, stopping
-from animl_pipeline.running.perform import Counts, option, record_of
+from animl_pipeline.running.options import option, plain_values, settings
+from animl_pipeline.running.stage import Counts
 from animl_pipeline.runs import trained_on
 from animl_pipeline.training.recipe import Augmentation, Freeze, Optimizer, Schedule, SelectBy
 
@@ -45,91 +45,115 @@ NOT_OF_THE_RUN = {  # options that do not change what is learned, but perhaps fo
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """The knobs of `pipeline train`."""
 
-    dataset_dir: Path = option(Path("dataset"), help="Folder of the dataset.")
-    crops_dir: Path = option(Path("crops"), help="Folder of the crops.")
-    logdir: Path = option(Path("runs"), help="Folder of all runs.")
-    run_name: str | None = option(
-        None, help="Name of this run; default: the network and a hash of options and data."
+    dataset_dir: Annotated[Path, option("Folder of the dataset.")] = Path("dataset")
+    crops_dir: Annotated[Path, option("Folder of the crops.")] = Path("crops")
+    logdir: Annotated[Path, option("Folder of all runs.")] = Path("runs")
+    run_name: Annotated[
+        str | None, option("Name of this run; default: the network and a hash of options and data.")
+    ] = None
+    model_name: Annotated[str, option("efficientnet-b0 to -b7, or any network of timm.")] = (
+        "efficientnet-b3"
     )
-    model_name: str = option(
-        "efficientnet-b3", help="efficientnet-b0 to -b7, or any network of timm."
+    pretrained: Annotated[bool, option("Start from ImageNet weights (downloaded once).")] = True
+    weights: Annotated[
+        Path | None,
+        option(
+            "Start from this instead: a run's folder, .safetensors, or a ckpt_*.pt of "
+            "MegaDetector's trainer. The head is new where the labels differ."
+        ),
+    ] = None
+    freeze: Annotated[
+        Freeze,
+        option(
+            "What keeps the weights it starts from: head: all but the head; staged: the "
+            "same, for the first epochs."
+        ),
+    ] = Freeze.NONE
+    unfreeze_after: Annotated[int, option("Epochs for which --freeze staged holds.", ge=1)] = 5
+    cache_embeddings: Annotated[
+        bool,
+        option("Train the head on a frozen network's features, made once: minutes on a laptop."),
+    ] = False
+    augmentation: Annotated[
+        Augmentation, option("How much crops are changed while training: see augmentation.jpg.")
+    ] = Augmentation.DEFAULT
+    label_weighted: Annotated[bool, option("Show each label equally often.")] = True
+    loss_weighted: Annotated[
+        bool, option("Weight the labels in the loss instead, and show each crop once per epoch.")
+    ] = False
+    confidence_weighted: Annotated[
+        bool, option("Within a label, weight crops by the detector's confidence.")
+    ] = False
+    effective_number: Annotated[
+        float,
+        option(
+            "Beta of the effective number of crops by which labels are weighted (Cui et al."
+            " 2019), such as 0.999; 1: by their number.",
+            ge=0.0,
+            le=1.0,
+        ),
+    ] = 1.0
+    label_smoothing: Annotated[float, option("As in cross_entropy.", ge=0.0, le=0.9)] = 0.0
+    epochs: Annotated[int, option("At most so many.", ge=1)] = 50
+    batch_size: Annotated[
+        Annotated[int, option("", ge=1)] | Literal["auto"],
+        option("Crops per step, of all processes; auto: 80, in pieces that fit in memory."),
+    ] = 80
+    optimizer: Annotated[Optimizer, option("What makes the steps.")] = Optimizer.RMSPROP
+    lr: Annotated[float, option("Learning rate; from scratch about 1e-3.", ge=0.0)] = 3e-5
+    lr_schedule: Annotated[
+        Schedule, option("step: 0.97 per 2.4 epochs; cosine: to 0 at the end of --epochs.")
+    ] = Schedule.STEP
+    warmup_epochs: Annotated[
+        float, option("Epochs in which the rate rises to its full.", ge=0.0)
+    ] = 0.0
+    ema_epochs: Annotated[
+        float,
+        option(
+            "Epochs over whose steps the kept weights are averaged (exponential moving "
+            "average); 0: those of the last step.",
+            ge=0.0,
+        ),
+    ] = 1.0
+    weight_decay: Annotated[float, option("Weight decay.", ge=0.0)] = 1e-6
+    cache_gb: Annotated[
+        float,
+        option("Gigabytes of decoded crops kept beside the crops; 0: decode each time.", ge=0.0),
+    ] = 10.0
+    num_workers: Annotated[
+        int | None, option("Processes that read crops; default: cores.", ge=0)
+    ] = None
+    image_size: Annotated[
+        int | None, option("Side in pixels; default: the network's own (B3: 300).", ge=64)
+    ] = None
+    log_extreme_examples: Annotated[
+        int, option("Most confident hits and misses per label shown in TensorBoard.", ge=0)
+    ] = 3
+    select_by: Annotated[SelectBy, option("The figure on val of the best epoch.")] = (
+        SelectBy.MACRO_AP
     )
-    pretrained: bool = option(True, help="Start from ImageNet weights (downloaded once).")
-    weights: Path | None = option(
-        None,
-        help="Start from this instead: a run's folder, .safetensors, or a ckpt_*.pt of "
-        "MegaDetector's trainer. The head is new where the labels differ.",
+    patience: Annotated[
+        int, option("Stop after so many epochs without a better; 0: never.", ge=0)
+    ] = 8
+    precision: Annotated[str, option("auto, 32-true, bf16-mixed or 16-mixed.")] = "auto"
+    device: Annotated[str, option("auto, cpu, cuda or mps.")] = "auto"
+    seed: Annotated[int, option("Same seed, same run (on the CPU).", ge=0, le=2**31 - 1)] = 0
+    save_minutes: Annotated[
+        float, option("Save last.pt so often within an epoch, too; 0: after every step.", ge=0.0)
+    ] = 10.0
+    resume: Annotated[bool, option("Go on with this run where it stopped; else start it over.")] = (
+        True
     )
-    freeze: Freeze = option(
-        Freeze.NONE, help="What keeps the weights it starts from: head: all but the head; staged: "
-        "the same, for the first epochs.",
-    )  # fmt: skip
-    unfreeze_after: int = option(5, min=1, help="Epochs for which --freeze staged holds.")
-    cache_embeddings: bool = option(
-        False, help="Train the head on a frozen network's features, made once: minutes on a laptop."
-    )
-    augmentation: Augmentation = option(
-        Augmentation.DEFAULT,
-        help="How much crops are changed while training: see augmentation.jpg.",
-    )
-    label_weighted: bool = option(True, help="Show each label equally often.")
-    loss_weighted: bool = option(
-        False, help="Weight the labels in the loss instead, and show each crop once per epoch."
-    )
-    confidence_weighted: bool = option(
-        False, help="Within a label, weight crops by the detector's confidence."
-    )
-    effective_number: float = option(
-        1.0, min=0.0, max=1.0, help="Beta of the effective number of crops by which labels are "
-        "weighted (Cui et al. 2019), such as 0.999; 1: by their number.",
-    )  # fmt: skip
-    label_smoothing: float = option(0.0, min=0.0, max=0.9, help="As in cross_entropy.")
-    epochs: int = option(50, min=1, help="At most so many.")
-    batch_size: int | str = option(
-        80, min=1, help="Crops per step, of all processes; auto: 80, in pieces that fit in memory."
-    )
-    optimizer: Optimizer = option(Optimizer.RMSPROP, help="What makes the steps.")
-    lr: float = option(3e-5, min=0.0, help="Learning rate; from scratch about 1e-3.")
-    lr_schedule: Schedule = option(
-        Schedule.STEP, help="step: 0.97 per 2.4 epochs; cosine: to 0 at the end of --epochs."
-    )
-    warmup_epochs: float = option(0.0, min=0.0, help="Epochs in which the rate rises to its full.")
-    ema_epochs: float = option(
-        1.0, min=0.0, help="Epochs over whose steps the kept weights are averaged (exponential "
-        "moving average); 0: those of the last step.",
-    )  # fmt: skip
-    weight_decay: float = option(1e-6, min=0.0, help="Weight decay.")
-    cache_gb: float = option(
-        10.0, min=0.0, help="Gigabytes of decoded crops kept beside the crops; 0: decode each time."
-    )
-    num_workers: int | None = option(None, min=0, help="Processes that read crops; default: cores.")
-    image_size: int | None = option(
-        None, min=64, help="Side in pixels; default: the network's own (B3: 300)."
-    )
-    log_extreme_examples: int = option(
-        3, min=0, help="Most confident hits and misses per label shown in TensorBoard."
-    )
-    select_by: SelectBy = option(SelectBy.MACRO_AP, help="The figure on val of the best epoch.")
-    patience: int = option(8, min=0, help="Stop after so many epochs without a better; 0: never.")
-    precision: str = option("auto", help="auto, 32-true, bf16-mixed or 16-mixed.")
-    device: str = option("auto", help="auto, cpu, cuda or mps.")
-    seed: int = option(0, min=0, max=2**31 - 1, help="Same seed, same run (on the CPU).")
-    save_minutes: float = option(
-        10.0, min=0.0, help="Save last.pt so often within an epoch, too; 0: after every step."
-    )
-    resume: bool = option(True, help="Go on with this run where it stopped; else start it over.")
 
     @property
     def crops_per_step(self) -> int:
         """Return the batch size as a number."""
         if isinstance(self.batch_size, int):
             return self.batch_size
-        if self.batch_size != "auto":
-            raise OptionError(f"--batch-size {self.batch_size!r} is no number, nor auto.")
         if processes.count() > 1:
             raise OptionError("--batch-size auto is for one process: give a number.")
         return BATCH_SIZE_AUTO
@@ -166,7 +190,7 @@ class Options:
         """Return the sha256 of all that decides what is learned."""
         from animl_pipeline.crops import cutting
 
-        decides = {k: v for k, v in record_of(self).items() if k not in NOT_OF_THE_RUN}
+        decides = {k: v for k, v in plain_values(self).items() if k not in NOT_OF_THE_RUN}
         decides.pop("weights")  # by content: it is in the data's fingerprint
         decides["data"] = self.data_fingerprint
         decides["crop_rule"] = cutting.crop_rule(self.crops_dir)
@@ -192,7 +216,7 @@ def run(options: Options) -> Counts:
     torch.manual_seed(options.seed)
     card = card_for(
         options.model_name, labels, image_size=options.image_size, crops_dir=options.crops_dir,
-        options=record_of(options), data_fingerprint=options.data_fingerprint,
+        options=plain_values(options), data_fingerprint=options.data_fingerprint,
     )  # fmt: skip
     last = options.folder / STATE
     resumes = options.resume and last.exists()

@@ -1,0 +1,271 @@
+"""Options: each is written once, and its type and limits are checked in one place.
+
+A settings group is a class made by `settings`; its fields are the options, and `panel` is the
+heading of the help under which they stand. A stage's `Options` inherits from groups:
+
+    @settings
+    class Stopping:
+        panel: ClassVar[str] = "When it ends"
+        epochs: Annotated[int, option("At most so many.", ge=1)] = 50
+"""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import math
+import shlex
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
+
+import pydantic
+from annotated_types import Ge, Le
+from pydantic_core import ArgsKwargs, ErrorDetails
+
+from animl_pipeline.errors import OptionError
+
+T = TypeVar("T")
+CONFIG = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+PANEL = "Options"  # of an option whose group names none
+KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}
+
+
+def option(
+    help: str,  # noqa: A002 - the word of every command line library
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    panel: str = "",
+    positional: bool = False,
+) -> Any:
+    """Return what is to be known of an option beside its type and default.
+
+    Args:
+        help: a sentence.
+        ge: the least value.
+        le: the greatest value.
+        panel: the heading it stands under; default: its group's.
+        positional: whether the command line takes it without its name, too.
+    """
+    extra: dict[str, Any] = {"panel": panel, "positional": positional}
+    return pydantic.Field(description=help, ge=ge, le=le, json_schema_extra=extra)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def settings(cls: type[T]) -> type[T]:
+    """Make a class a frozen dataclass whose values are checked when it is made.
+
+    Numbers, switches and text are to have their type; a path or a choice may be given as text.
+
+    Raises:
+        OptionError: (of the class) a value is of another type or beyond its limits.
+    """
+    for name, hint in inspect.get_annotations(cls).items():
+        if any(isinstance(part, type) and issubclass(part, Path | Enum) for part in parts_of(hint)):
+            cls.__annotations__[name] = Annotated[hint, pydantic.Strict(False)]
+    made: Any = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=CONFIG)(cls)
+    check = made.__init__
+
+    @functools.wraps(check)
+    def init(self: Any, **values: Any) -> None:
+        try:
+            check(self, **values)
+        except pydantic.ValidationError as error:
+            raise OptionError(_explain(made, error, dashed)) from None
+
+    made.__init__ = init
+    return cast(type[T], made)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Knob:
+    """An option as the command line, a project file and the documentation show it."""
+
+    name: str  # of its field
+    kind: Any  # its type
+    default: Any  # dataclasses.MISSING where a value is needed
+    help: str
+    panel: str
+    positional: bool
+    low: Any  # the least value and the greatest; None: there is no limit
+    high: Any
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is dataclasses.MISSING
+
+    @property
+    def choices(self) -> list[str]:
+        """The words there are to choose among; none of a number or of free text."""
+        return [word for part in parts_of(self.kind) for word in _words(part)]
+
+
+def knobs(options_type: type[Any]) -> list[Knob]:
+    """Return the options of a settings class, group by group as its bases are."""
+    owners: dict[str, type[Any]] = {}
+    for cls in options_type.__mro__:
+        for name in inspect.get_annotations(cls):
+            owners.setdefault(name, cls)
+    fields = options_type.__pydantic_fields__
+    return [_knob(name, fields[name], cls) for name, cls in owners.items() if name in fields]
+
+
+def _knob(name: str, field: Any, owner: type[Any]) -> Knob:
+    extra = field.json_schema_extra
+    limits = [limit for part in (field, *get_args(field.annotation)) for limit in _limits(part)]
+    low = [limit.ge for limit in limits if isinstance(limit, Ge)]
+    high = [limit.le for limit in limits if isinstance(limit, Le)]
+    return Knob(
+        name=name,
+        kind=field.annotation,
+        default=dataclasses.MISSING if field.is_required() else field.default,
+        help=field.description,
+        panel=extra["panel"] or getattr(owner, "panel", PANEL),
+        positional=extra["positional"],
+        low=next(iter(low), None),
+        high=next(iter(high), None),
+    )
+
+
+def _limits(part: Any) -> list[Any]:
+    metadata: Any = getattr(part, "__metadata__", None) or getattr(part, "metadata", ())
+    return [limit for item in metadata for limit in getattr(item, "metadata", [item])]
+
+
+def parts_of(kind: Any) -> list[Any]:
+    """Return the types a value may have: those of a union, None left out."""
+    if get_origin(kind) is Annotated:
+        return parts_of(get_args(kind)[0])
+    if get_origin(kind) in {Union, UnionType}:
+        return [part for arg in get_args(kind) for part in parts_of(arg)]
+    return [] if kind is NoneType else [kind]
+
+
+def _words(part: Any) -> list[str]:
+    if get_origin(part) is Literal:
+        return [str(word) for word in get_args(part)]
+    is_choice = isinstance(part, type) and issubclass(part, Enum)
+    return [str(choice.value) for choice in part] if is_choice else []
+
+
+def dashed(name: str) -> str:
+    """Return an option as the command line names it.
+
+    >>> dashed("batch_size")
+    '--batch-size'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def make_options(
+    options_type: type[T],
+    values: dict[str, Any],
+    *,
+    is_text: bool = False,
+    name_of: Callable[[str], str] = dashed,
+) -> T:
+    """Return the options with these values.
+
+    Args:
+        options_type: a stage's Options.
+        values: by the name of the field.
+        is_text: numbers may be given as text, as a command line has nothing else.
+        name_of: what a message calls an option.
+
+    Raises:
+        OptionError: a value is missing, of another type or beyond its limits.
+    """
+    validator: Any = vars(options_type)["__pydantic_validator__"]
+    made = object.__new__(options_type)
+    try:
+        validator.validate_python(
+            ArgsKwargs((), values), strict=False if is_text else None, self_instance=made
+        )
+    except pydantic.ValidationError as error:
+        raise OptionError(_explain(options_type, error, name_of)) from None
+    return made
+
+
+def _explain(
+    options_type: type[Any], error: pydantic.ValidationError, name_of: Callable[[str], str]
+) -> str:
+    """Return what is wrong with the first value that is wrong, and what it is to be."""
+    problem = error.errors()[0]
+    name = str(problem["loc"][0])
+    knob = next((knob for knob in knobs(options_type) if knob.name == name), None)
+    if knob is None:
+        return f"There is no option {name_of(name)}."
+    if problem["type"].startswith("missing"):
+        return f"{name_of(name)} is needed: {knob.help}"
+    return f"{name_of(name)} is {problem['input']!r}; {_describe(knob, problem)}"
+
+
+def _describe(knob: Knob, problem: ErrorDetails) -> str:
+    """Return what an option's value is to be."""
+    value = problem["input"]
+    is_out_of_limits = problem["type"] in {"greater_than_equal", "less_than_equal", "finite_number"}
+    if is_out_of_limits and (knob.low is not None or knob.high is not None):
+        if knob.high is None:
+            ends = "" if math.isfinite(value) else ", and finite"
+            return f"it is {knob.low:g} or more{ends}."
+        return (
+            f"it lies between {knob.low:g} and {knob.high:g}."
+            if knob.low is not None
+            else (f"it is {knob.high:g} at most.")
+        )
+    words = [KINDS[part] for part in parts_of(knob.kind) if part in KINDS]
+    words += [f"one of {', '.join(knob.choices)}"] if len(knob.choices) > 1 else knob.choices
+    sentence = f"it is {' or '.join(words)}."
+    if isinstance(value, str):
+        near = difflib.get_close_matches(value, knob.choices, n=1)
+        sentence += f" Did you mean {near[0]}?" if near else ""
+        if value.strip().lstrip("-").replace(".", "", 1).isdecimal():
+            sentence += f" Write {value.strip()}, without quotes."
+    return sentence
+
+
+def plain_values(options: Any) -> dict[str, Any]:
+    """Return the options as a record keeps them: paths as text."""
+    values = {knob.name: getattr(options, knob.name) for knob in knobs(type(options))}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.as_posix() if isinstance(value, Path) else value
+
+
+def command_line(name: str, options_type: type[Any], values: dict[str, Any]) -> str:
+    """Return the command that has these options, without those that have their default."""
+    return " ".join(["pipeline", name, *_arguments(options_type, values)])
+
+
+def _arguments(options_type: type[Any], values: dict[str, Any]) -> Iterator[str]:
+    for knob in knobs(options_type):
+        value = values.get(knob.name, knob.default)
+        if value is None or value == _plain(knob.default):
+            continue
+        if isinstance(value, bool):
+            yield dashed(knob.name) if value else dashed(f"no_{knob.name}")
+        else:
+            yield dashed(knob.name)
+            yield shlex.quote(str(value))
