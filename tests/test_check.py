@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coco_file import ANIML, SHARED, annotation, export, image, shared
 from shop import Done
-from test_coco import ANIML, SHARED, annotation, export, image, shared
 
 from animl_pipeline.catalogue import checking
 from animl_pipeline.formats import coco

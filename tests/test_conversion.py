@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coco_file import ANIML, SHARED, annotation, export, image, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from megadetector_validator import errors_of_megadetector
 from shop import Done
-from test_coco import ANIML, SHARED, annotation, export, image, shared
-from test_megadetector import errors_of_megadetector
 
 from animl_pipeline.catalogue import conversion
 from animl_pipeline.catalogue.records import (

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from killable import Ended, Runner, runner
+from megadetector_validator import errors_of_megadetector
 from PIL import Image
 from shop import Done
-from test_megadetector import errors_of_megadetector
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.detection import megadetector
@@ -55,7 +55,7 @@ class Yolos:
 def yolos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yolos]:
     folder = tmp_path_factory.mktemp("yolos")
     photographs(folder / "images")
-    script = [sys.executable, str(TESTS / "yolos.py")]
+    script = [sys.executable, str(TESTS / "support/yolos.py")]
     for words in (
         [folder],
         [folder / "yolov5.pt", folder / "images", "yolov5"],

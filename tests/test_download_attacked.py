@@ -12,7 +12,7 @@ import pytest
 from flaky_proxy import flaky_proxy
 from shop import Pipeline, Shop, ledger
 from small_export import image, put, write_export
-from test_sources import DATA, Site, fetch, site, state_of
+from web_site import DATA, Site, fetch, site, state_of
 
 from animl_pipeline.errors import InputInvalid, ObjectUnavailable, OptionError
 from animl_pipeline.files import whole

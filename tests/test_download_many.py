@@ -3,8 +3,6 @@
 DOWNLOAD_TEST_OBJECTS=10000 takes more of them.
 """
 
-import csv
-import hashlib
 import os
 import random
 import signal
@@ -20,7 +18,7 @@ import pytest
 from flaky_proxy import PASSING, Proxy, flaky_proxy
 from killable import runner
 from rclone_server import rclone
-from shop import Done
+from shop import Done, agrees, ledger, pictures
 from small_export import image, write_export
 
 OBJECTS = int(os.environ.get("DOWNLOAD_TEST_OBJECTS", "900"))
@@ -65,27 +63,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Many]:
 def many(served: Many) -> Many:
     served.proxy.forget()
     return served
-
-
-def ledger(folder: Path = Path("images")) -> list[dict[str, str]]:
-    with (folder / "download.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def pictures(folder: Path = Path("images")) -> dict[str, bytes]:
-    """Every file of the folder but what the pipeline writes itself."""
-    ours = {"cct.json", "download.csv", "download.json", ".download.unfinished"}
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in ours)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
-
-
-def agrees(rows: list[dict[str, str]], found: dict[str, bytes]) -> bool:
-    """The ledger and the disk say the same: names, sizes and bytes."""
-    held = {row["file_name"]: row for row in rows if row["state"] in {"present", "downloaded"}}
-    return held.keys() == found.keys() and all(
-        hashlib.md5(data).hexdigest() == held[name]["md5"] and len(data) == int(held[name]["bytes"])
-        for name, data in found.items()
-    )
 
 
 def test_over_a_line_with_every_fault_nothing_is_lost_and_nothing_wrong_is_kept(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from megadetector_validator import errors_of_megadetector
 from PIL import Image, ImageChops, ImageStat
 from shop import Done
-from test_megadetector import errors_of_megadetector
 
 from animl_pipeline.catalogue import conversion
 from animl_pipeline.formats import coco, megadetector

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from coco_file import ANIML, BASE, mutate
+from megadetector_validator import errors_of_megadetector
 from shop import Done
-from test_coco import ANIML, BASE, mutate
-from test_megadetector import errors_of_megadetector
 
 from animl_pipeline.formats import coco
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ImageFile
+from megadetector_validator import errors_of_megadetector
 
 from animl_pipeline.catalogue.records import DetectedImage, Detection, Facts, Results
 from animl_pipeline.errors import InputInvalid, InputMissing, PipelineError
@@ -212,15 +212,6 @@ USED = [
     DetectedImage("p/c.jpg", [Detection("animal", 1.0, BOX)],
           "picture is truncated: image file is truncated", Facts(location="NA")),
 ]  # fmt: skip
-
-
-def errors_of_megadetector(path: Path) -> list[str]:
-    """What MegaDetector's own validator has against a file."""
-    load_truncated = ImageFile.LOAD_TRUNCATED_IMAGES
-    validate = pytest.importorskip("megadetector.postprocessing.validate_batch_results")
-    ImageFile.LOAD_TRUNCATED_IMAGES = load_truncated  # the import sets it for the whole process
-    found = validate.validate_batch_results(str(path))["validation_results"]
-    return [*found["errors"], *found["warnings"]]
 
 
 @pytest.mark.parametrize("images", [USED, [], USED[1:2]])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_split import PARTS, crop_row, parts_of, read_dataset, read_json, some_crops, split
+from small_crops import PARTS, crop_row, parts_of, read_dataset, read_json, some_crops, split
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid

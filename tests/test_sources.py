@@ -7,89 +7,30 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from rclone_server import rclone
-from serving import served
-from shop import Done
+from shop import Done, agrees, ledger, pictures
 from small_export import image, write_export
-from test_download_many import agrees, ledger, pictures
+from web_site import DATA, Site, fetch, site, state_of
 
-from animl_pipeline.errors import InputMissing, ObjectUnavailable, OptionError, StorageRefused
+from animl_pipeline.errors import InputMissing, OptionError, StorageRefused
 from animl_pipeline.sources import source as storage
 from animl_pipeline.sources.bucket import Bucket
 from animl_pipeline.sources.folder import Folder
 from animl_pipeline.sources.web import Web
 
-DATA = b"a picture of a fox " * 200
 MD5 = hashlib.md5(DATA).hexdigest()
 Pipeline = Callable[..., Done]
-
-
-@dataclass
-class Site:
-    """What a web server answers: (status, headers, body) by path, one after another."""
-
-    url: str = ""
-    answers: dict[str, list[tuple[int, dict[str, str], bytes]]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-
-    def says(self, path: str, *answers: tuple[int, dict[str, str], bytes]) -> None:
-        """The last of the answers is given for ever."""
-        self.answers[path] = list(answers)
-
-
-@contextmanager
-def site(port: int = 0) -> Iterator[Site]:
-    found = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            found.asked.append(self.path)
-            found.headers.append({k.lower(): v for k, v in self.headers.items()})
-            due = found.answers.get(self.path, [(404, {}, b"")])
-            status, headers, body = due.pop(0) if len(due) > 1 else due[0]
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    with served(Handler, port) as address:
-        found.url = f"{address}/"
-        yield found
 
 
 @pytest.fixture
 def web(no_waiting: None) -> Iterator[tuple[Site, Web]]:
     with site() as found, closing(Web(found.url, connections=2, timeout_s=5)) as source:
         yield found, source
-
-
-def fetch(source: storage.Source, key: str, target: Path, md5: str = "") -> storage.Fetched:
-    return storage.fetch(source, key, target, md5=md5, arrived=lambda _: None)
-
-
-def state_of(source: storage.Source, key: str, target: Path, md5: str = "") -> str:
-    with pytest.raises(ObjectUnavailable) as caught:
-        fetch(source, key, target, md5)
-    return caught.value.state
 
 
 # A web address

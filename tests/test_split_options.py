@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_split import (
+from small_crops import (
     PARTS,
     THE_SAME,
     Row,

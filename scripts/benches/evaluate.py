@@ -244,7 +244,7 @@ def further(demo: Path) -> None:
 
 def make_further_world(folder: Path) -> None:
     """Make a dataset, all of it test, of a world with the demo's animals and other locations."""
-    world = [sys.executable, str(ROOT / "tests/world.py"), "world", "--seed", "7"]
+    world = [sys.executable, str(ROOT / "tests/support/world.py"), "world", "--seed", "7"]
     world += ["--locations", "60", "--sequences", "500"]
     subprocess.run(world, cwd=folder, check=True, capture_output=True)
     export = ["--coco-file", "world/export_coco.json", "--source", "world/bucket"]

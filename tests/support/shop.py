@@ -1,6 +1,7 @@
 """A bucket of four pictures behind a proxy that spoils answers, and the command for them."""
 
 import csv
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,22 @@ class Shop:
         return [row["state"] for row in ledger()]
 
 
-def ledger(folder: str = "images") -> list[dict[str, str]]:
+def ledger(folder: str | Path = "images") -> list[dict[str, str]]:
     with Path(folder, "download.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def pictures(folder: Path = Path("images")) -> dict[str, bytes]:
+    """Every file of the folder but what the pipeline writes itself."""
+    ours = {"cct.json", "download.csv", "download.json", ".download.unfinished"}
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in ours)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def agrees(rows: list[dict[str, str]], found: dict[str, bytes]) -> bool:
+    """The ledger and the disk say the same: names, sizes and bytes."""
+    held = {row["file_name"]: row for row in rows if row["state"] in {"present", "downloaded"}}
+    return held.keys() == found.keys() and all(
+        hashlib.md5(data).hexdigest() == held[name]["md5"] and len(data) == int(held[name]["bytes"])
+        for name, data in found.items()
+    )
