@@ -10,6 +10,7 @@ from PIL import Image
 
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.crops import Crops
+from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.training import preview
 from animl_pipeline.training.augmentation import STRENGTHS, Window, augmented, window
 from animl_pipeline.training.recipe import Augmentation
@@ -100,7 +101,7 @@ def test_what_is_kept_of_a_crop_is_not_changed(strength: Augmentation) -> None:
 def test_without_augmentation_training_sees_what_is_predicted() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8))
     plain = augmented(CARD, Augmentation.NONE)(image)
-    assert torch.equal(plain, classifier.transform(CARD)(image))
+    assert torch.equal(plain, make_transform(CARD)(image))
 
 
 def test_the_mean_and_spread_of_the_card_are_those_of_training() -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from animl_pipeline.classifier import cache, card
 from animl_pipeline.classifier.cache import Records, key_of, opened
 from animl_pipeline.classifier.crops import Crops, loader, share_cache
+from animl_pipeline.classifier.preprocessing import make_transform
 
 SHAPE = (3, 4, 4)
 SIZE = 4 + 48  # a checksum and so many bytes
@@ -165,7 +166,7 @@ def crops_dir(tmp_path: Path) -> Path:
 
 
 def parts(folder: Path, *, gigabytes: float = 1.0) -> tuple[Crops, Crops]:
-    transform = card.transform(CARD)
+    transform = make_transform(CARD)
     names = [f"{number}.png" for number in range(6)]
     train = Crops(folder, names[:4], [0] * 4, transform, replace=True)
     val = Crops(folder, names[4:], [0] * 2, transform)

@@ -21,8 +21,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from animl_pipeline.classifier import card as classifier
-from animl_pipeline.classifier import networks, weights
+from animl_pipeline.classifier import kinds, networks, weights
 from animl_pipeline.classifier.card import Card
+from animl_pipeline.classifier.kinds import MODEL_NAMES
+from animl_pipeline.classifier.preprocessing import make_transform, pad_to_square
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
 from animl_pipeline.running import devices
 
@@ -402,38 +404,38 @@ def test_an_unknown_network_is_refused_with_the_names_there_are(name: str) -> No
 
 
 def test_image_sizes_are_the_published_ones() -> None:
-    sizes = [networks.pictures_of(name).side_px for name in networks.MODEL_NAMES]
+    sizes = [networks.pictures_of(name).side_px for name in MODEL_NAMES]
     assert sizes == [224, 240, 260, 300, 380, 456, 528, 600]
 
 
 @pytest.mark.parametrize("size", [(10, 10), (200, 90), (90, 200), (1, 300), (301, 300)])
 def test_any_picture_becomes_a_square_of_the_networks_size(size: tuple[int, int]) -> None:
-    found = classifier.transform(made_card())(Image.new("RGB", size, "white"))
+    found = make_transform(made_card())(Image.new("RGB", size, "white"))
     assert found.shape == (3, SIDE, SIDE)
     assert found.dtype == torch.float32
 
 
 def test_a_picture_that_is_not_square_is_padded_evenly() -> None:
-    wide = classifier.square_up(Image.new("RGB", (60, 20), "white"))
+    wide = pad_to_square(Image.new("RGB", (60, 20), "white"))
     assert wide.size == (60, 60)
     pixels = np.asarray(wide)[:, 0, 0]
     assert (pixels[:20] == 0).all()
     assert (pixels[20:40] == 255).all()
     assert (pixels[40:] == 0).all()
-    high = classifier.square_up(Image.new("RGB", (20, 60), "white"))
+    high = pad_to_square(Image.new("RGB", (20, 60), "white"))
     np.testing.assert_array_equal(np.asarray(high), np.asarray(wide).transpose(1, 0, 2))
 
 
 def test_a_square_stays_as_it_is() -> None:
     image = Image.new("RGB", (8, 8), "white")
-    assert classifier.square_up(image) is image
+    assert pad_to_square(image) is image
 
 
 def test_black_and_white_become_what_imagenet_calls_them() -> None:
     white, black = (
-        classifier.transform(made_card())(Image.new("RGB", (9, 9), c)) for c in ("white", "black")
+        make_transform(made_card())(Image.new("RGB", (9, 9), c)) for c in ("white", "black")
     )
-    mean, std = networks.IMAGENET_MEAN, networks.IMAGENET_STD
+    mean, std = kinds.IMAGENET_MEAN, kinds.IMAGENET_STD
     for channel in range(3):
         assert white[channel, 5, 5] == pytest.approx((1 - mean[channel]) / std[channel], abs=1e-5)
         assert black[channel, 5, 5] == pytest.approx(-mean[channel] / std[channel], abs=1e-5)

@@ -17,6 +17,7 @@ from torch import nn
 
 from animl_pipeline.classifier import cache, networks
 from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.errors import OptionError
 from animl_pipeline.running import perform as stages
 from animl_pipeline.running import stage
@@ -121,7 +122,7 @@ def test_what_is_learned_of_embeddings_is_what_the_network_says_of_the_pictures(
     """The probabilities on val by which the best epoch was chosen are those of the whole."""
     train(cache_embeddings=True, epochs=2)
     network, card = classifier.load(RUN)
-    transform = classifier.transform(card)
+    transform = make_transform(card)
     dataset = pd.read_csv("dataset/dataset.csv", keep_default_na=False)
     val = dataset[dataset["split"] == "val"]
     with torch.inference_mode():

@@ -7,8 +7,8 @@ from torch import nn
 
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
+from animl_pipeline.classifier.kinds import Pictures
 from animl_pipeline.errors import InputInvalid, OptionError
-from animl_pipeline.evaluation import predicting
 from animl_pipeline.report import gradcam
 from animl_pipeline.training import distributed
 
@@ -33,7 +33,7 @@ def pictures(side_px: int = 64) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["efficientnet-b0", *SMALL, "resnet18"])
 def test_a_network_is_its_head_on_the_embedding_of_its_features(name: str) -> None:
     network = made(name)
-    found = networks.embedding(network, networks.features(network, pictures()))
+    found = networks.pool(network, networks.extract_features(network, pictures()))
     logits = networks.head_of(network)(found)
     assert logits.shape == (2, len(LABELS))
     torch.testing.assert_close(logits, network(pictures()), rtol=1e-4, atol=1e-5)
@@ -79,7 +79,7 @@ def test_a_network_with_two_heads_is_refused() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_a_network_of_timm_is_predicted_with_as_it_is(name: str) -> None:
     network = made(name)
-    assert torch.equal(predicting.folded(network)(pictures()), network(pictures()))
+    assert torch.equal(networks.fold_batch_norms(network)(pictures()), network(pictures()))
 
 
 @pytest.mark.parametrize("name", ["efficientnet-b0", *SMALL])
@@ -97,7 +97,7 @@ def test_grad_cam_finds_the_places_where_channels_come_last() -> None:
 
 def test_what_pictures_a_network_takes_is_what_timm_says() -> None:
     found = networks.pictures_of("test_vit")
-    assert found == networks.Pictures(160, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+    assert found == Pictures(160, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
     assert networks.pictures_of("test_resnet").interpolation == "bilinear"
     assert networks.pictures_of("tf_efficientnet_b3.ns_jft_in1k").side_px == 300
 

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import nn
 
 from animl_pipeline.classifier import card, networks
+from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.evaluation import predicting
 from animl_pipeline.report import gradcam
 from animl_pipeline.running import devices
@@ -51,7 +52,7 @@ def predicted(folder: Path, rows: pd.DataFrame) -> predicting.Predicted:
 @pytest.mark.parametrize("name", ["efficientnet-b0", "efficientnet-b3"])
 def test_a_folded_network_predicts_the_same_and_has_no_norm_left(name: str) -> None:
     plain = network(name=name)
-    folded = predicting.folded(plain)
+    folded = networks.fold_batch_norms(plain)
     pictures = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(folded(pictures), plain(pictures), rtol=1e-4, atol=1e-5)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
@@ -60,7 +61,7 @@ def test_a_folded_network_predicts_the_same_and_has_no_norm_left(name: str) -> N
 
 def test_predictions_are_what_the_network_says_of_the_picture(tmp_path: Path) -> None:
     found = predicted(tmp_path, crops(tmp_path, noise(0), noise(1)))
-    pictures = torch.stack([card.transform(CARD)(noise(seed)) for seed in (0, 1)])
+    pictures = torch.stack([make_transform(CARD)(noise(seed)) for seed in (0, 1)])
     with torch.inference_mode():
         expected = torch.softmax(network()(pictures).double(), dim=1).numpy()
     soft = found.table[["prob_bird", "prob_fox"]].to_numpy()
@@ -138,7 +139,7 @@ def test_grad_cam_looks_where_the_label_is() -> None:
 def test_grad_cam_is_the_derivative_of_the_real_network() -> None:
     made, picture = network(), torch.randn(3, 64, 64)
     assert torch.allclose(
-        networks.head_of(made)(networks.embedding(made, networks.features(made, picture[None]))),
+        networks.head_of(made)(networks.pool(made, networks.extract_features(made, picture[None]))),
         made(picture[None]),
         atol=1e-5,
     )

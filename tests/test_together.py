@@ -14,6 +14,7 @@ from small_dataset import TINY, make_dataset
 
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.card import Predictions
+from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.errors import OptionError
 from animl_pipeline.running import devices, perform, processes
 from animl_pipeline.stages import crop, train
@@ -86,9 +87,7 @@ def test_the_loss_on_val_is_that_of_one_process_with_the_same_weights(
     table = pd.read_csv(run_of_two / "dataset/dataset.csv", keep_default_na=False)
     rows = table[table["split"] == "val"]
     truth = [card.labels.index(label) for label in rows["label"]]
-    data = loop.data.Crops(
-        run_of_two / "crops", list(rows["crop"]), truth, classifier.transform(card)
-    )
+    data = loop.data.Crops(run_of_two / "crops", list(rows["crop"]), truth, make_transform(card))
     fabric = devices.make_fabric("cpu", "32-true")
     batches = loop.data.loader(data, workers=0, batch_size=2)
     found = classifier.predict(fabric, fabric.setup(network), batches, "val")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from animl_pipeline.classifier import networks
+from animl_pipeline.classifier import kinds, networks
 from animl_pipeline.classifier.weights import NAME as WEIGHTS
 from animl_pipeline.classifier.weights import read_weights
 from animl_pipeline.errors import InputInvalid
@@ -40,8 +38,8 @@ class Card:
     versions: dict[str, str]
     data_fingerprint: str
     epoch: int
-    mean: list[float] = field(default_factory=lambda: list(networks.IMAGENET_MEAN))
-    std: list[float] = field(default_factory=lambda: list(networks.IMAGENET_STD))
+    mean: list[float] = field(default_factory=lambda: list(kinds.IMAGENET_MEAN))
+    std: list[float] = field(default_factory=lambda: list(kinds.IMAGENET_STD))
     interpolation: str = "bicubic"
     temperature: float | None = None  # to divide the logits by; `evaluate` fits it on val
     format_version: str = FORMAT_VERSION
@@ -129,48 +127,6 @@ def load(folder: Path) -> tuple[nn.Module, Card]:
     except RuntimeError as error:
         raise InputInvalid(f"{folder / WEIGHTS} does not fit {CARD}: {error}") from error
     return network.eval(), card
-
-
-@dataclass(frozen=True)
-class Transform:
-    """What makes a picture (PIL, RGB) the network's input (3, side, side), in two steps.
-
-    `prepare` is the same whenever a picture is seen, so its result, bytes (3, side, side), may be
-    kept; `finish` makes of it what the network takes, and while training brings in chance.
-    """
-
-    prepare: Callable[[Image.Image], Tensor]
-    finish: Callable[[Tensor], Tensor]
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        """Return what the network takes."""
-        return self.finish(self.prepare(image))
-
-
-def transform(card: Card) -> Transform:
-    """Return what a picture goes through to be predicted."""
-    prepare = v2.Compose([
-        square_up,
-        v2.Resize((card.image_size, card.image_size), v2.InterpolationMode(card.interpolation)),
-        v2.ToImage(),
-        v2.ToPureTensor(),
-    ])  # fmt: skip
-    return Transform(prepare, v2.Compose(to_input(card)))
-
-
-def to_input(card: Card) -> list[nn.Module]:
-    """Return the last steps of every transform, from bytes: 0..1 float32, normalised."""
-    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(card.mean, card.std)]
-
-
-def square_up(image: Any) -> Any:
-    """Return the picture (PIL) padded evenly with black to a square; a square stays as it is."""
-    wide, high = image.size
-    side = max(wide, high)
-    if wide == high:
-        return image
-    left, top = (side - wide) // 2, (side - high) // 2
-    return image.crop((-left, -top, side - left, side - top))
 
 
 def probabilities(logits: Tensor) -> NDArray[np.float64]:

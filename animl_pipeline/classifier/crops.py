@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from animl_pipeline.classifier import cache
 from animl_pipeline.classifier.cache import Records
-from animl_pipeline.classifier.card import Card, Transform
+from animl_pipeline.classifier.card import Card
+from animl_pipeline.classifier.preprocessing import Transform
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.images import opening
 from animl_pipeline.running import stopping

@@ -7,7 +7,6 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
-from efficientnet_pytorch.utils import url_map
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -75,18 +74,14 @@ def pretrained_weights(model_name: str, side_px: int | None = None) -> dict[str,
     Raises:
         WeightsMissing: they cannot be had here.
     """
-    own = model_name in networks.MODEL_NAMES
-    networks.pictures_of(model_name)
-    source = url_map[model_name] if own else f"https://huggingface.co/timm ({model_name})"
+    kind = networks.kind_named(model_name)
     try:
-        if own:
-            return dict(torch.hub.load_state_dict_from_url(source, weights_only=True))
-        return networks.build_timm(model_name, 1000, side_px, pretrained=True).state_dict()
+        return kind.read_pretrained(model_name, side_px)
     except (*DAMAGE, UnpicklingError) as error:  # an OSError where there is no network
         raise WeightsMissing(
             f"The ImageNet weights of {model_name} cannot be had here ({short(error)}). Fetch "
-            f"{source} elsewhere and give it with --weights FILE, or train from "
-            "scratch with --no-pretrained (it needs many more crops)."
+            f"{kind.source_of(model_name)} elsewhere and give it with --weights FILE, or train "
+            "from scratch with --no-pretrained (it needs many more crops)."
         ) from error
 
 

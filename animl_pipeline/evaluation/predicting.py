@@ -1,6 +1,5 @@
 """Predict the crops of a table: a probability per label, and what each picture is like."""
 
-import copy
 import logging
 import os
 from dataclasses import dataclass
@@ -12,24 +11,17 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.crops import Crops, loader
+from animl_pipeline.classifier.networks import fold_batch_norms
+from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.evaluation import mapping
 from animl_pipeline.evaluation.mapping import Mapping
 
 # On a CPU larger batches outgrow its caches: see the README, Measured.
 BATCH_ON_CPU, BATCH_ON_GPU = 16, 128
-# The norm after each convolution, by the names efficientnet-pytorch gives them.
-NORM_AFTER = {
-    "_conv_stem": "_bn0",
-    "_expand_conv": "_bn0",
-    "_depthwise_conv": "_bn1",
-    "_project_conv": "_bn2",
-    "_conv_head": "_bn1",
-}
 # Infrared pictures are grey, up to a tint and the noise of JPEG: the mean over the pixels of the
 # largest difference between two channels, 0 to 1.
 GREY_SPREAD_MAX = 0.03
@@ -90,21 +82,6 @@ def colour_spread(shown: Tensor) -> Tensor:
     return spread.sum(dim=(1, 2)) / own.sum(dim=(1, 2)).clamp(min=1)
 
 
-def folded(network: nn.Module) -> nn.Module:
-    """Return the network with every batch norm folded into the convolution before it.
-
-    It predicts the same, to rounding, in less time; it can no longer be trained.
-    """
-    network = copy.deepcopy(network).eval()
-    for module in list(network.modules()):
-        for name, norm in NORM_AFTER.items():
-            convolution = getattr(module, name, None)
-            if convolution is not None:
-                setattr(module, name, fuse_conv_bn_eval(convolution, getattr(module, norm)))
-                setattr(module, norm, nn.Identity())
-    return network
-
-
 def predict(
     fabric: Fabric,
     network: nn.Module,
@@ -118,8 +95,8 @@ def predict(
     Crops that cannot be read are left out, and said. The labels of the rows may be other than the
     network's own.
     """
-    watched = Watched(folded(network), card).to(fabric.device)
-    crops = Crops(crops_dir, list(rows["crop"]), [0] * len(rows), classifier.transform(card))
+    watched = Watched(fold_batch_norms(network), card).to(fabric.device)
+    crops = Crops(crops_dir, list(rows["crop"]), [0] * len(rows), make_transform(card))
     batches = loader(
         crops,
         batch_size=BATCH_ON_CPU if fabric.device.type == "cpu" else BATCH_ON_GPU,

@@ -8,6 +8,7 @@ from torch import nn
 
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
+from animl_pipeline.classifier.preprocessing import make_transform, pad_to_square
 
 TINT = (213, 94, 0)  # vermilion of Okabe & Ito, told apart by colour-blind readers
 STRENGTH = 0.65
@@ -20,8 +21,8 @@ def heat(network: nn.Module, picture: torch.Tensor, label: int) -> NDArray[np.fl
     some transformers, give one place that says nothing: 0.
     """
     with torch.enable_grad():
-        features = networks.features(network, picture[None]).detach().requires_grad_()
-        logits = networks.head_of(network)(networks.embedding(network, features))
+        features = networks.extract_features(network, picture[None]).detach().requires_grad_()
+        logits = networks.head_of(network)(networks.pool(network, features))
         (gradient,) = torch.autograd.grad(logits[0, label], features)
     if features.dim() != 4:
         return np.zeros((1, 1))
@@ -34,9 +35,9 @@ def heat(network: nn.Module, picture: torch.Tensor, label: int) -> NDArray[np.fl
 
 def shown(network: nn.Module, card: classifier.Card, image: Image.Image, label: int) -> Image.Image:
     """Return the crop as the network sees it, tinted where it looked for the label."""
-    found = heat(network, classifier.transform(card)(image), label)
+    found = heat(network, make_transform(card)(image), label)
     side = (card.image_size, card.image_size)
-    square = classifier.square_up(image).resize(side)
+    square = pad_to_square(image).resize(side)
     mask = Image.fromarray((255 * STRENGTH * found).astype(np.uint8))
     mask = mask.resize(side, Image.Resampling.BICUBIC)
     return Image.composite(Image.new("RGB", side, TINT), square, mask)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.transforms.v2 import functional
 
-from animl_pipeline.classifier.card import Predictions, square_up
+from animl_pipeline.classifier.card import Predictions
+from animl_pipeline.classifier.preprocessing import pad_to_square
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.images import opening
 
@@ -82,7 +83,7 @@ def _escaped(name: str) -> str:
 def _picture(path: Path) -> torch.Tensor:
     """Return a crop as (3, side, side), 0..1; black where it cannot be read any more."""
     try:
-        image = square_up(opening.open_upright(path)).resize((SIDE_PX, SIDE_PX))
+        image = pad_to_square(opening.open_upright(path)).resize((SIDE_PX, SIDE_PX))
     except ImageUnusable:
         return torch.zeros(3, SIDE_PX, SIDE_PX)
     picture: torch.Tensor = functional.to_dtype(functional.to_image(image), scale=True)

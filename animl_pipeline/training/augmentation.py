@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier.preprocessing import Transform, make_transform
 from animl_pipeline.training.recipe import Augmentation
 
 
@@ -70,13 +71,13 @@ def window(chances: list[float], area_min: float, radians_max: float) -> Tensor:
     ])  # fmt: skip
 
 
-def augmented(card: classifier.Card, strength: Augmentation) -> classifier.Transform:
+def augmented(card: classifier.Card, strength: Augmentation) -> Transform:
     """Return what a crop goes through while training; `none` is as it is predicted."""
-    plain = classifier.transform(card)
+    plain = make_transform(card)
     if strength is Augmentation.NONE:
         return plain
     how = STRENGTHS[strength]
-    return classifier.Transform(
+    return Transform(
         plain.prepare,
         v2.Compose([
             v2.ToDtype(torch.float32, scale=True),

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, Subset
 from animl_pipeline.classifier import cache, networks
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.crops import READ, Crops, loader
+from animl_pipeline.classifier.kinds import SIDE_REFUSED
 from animl_pipeline.errors import OptionError
 from animl_pipeline.running.workers import progress
 
@@ -107,10 +108,10 @@ def _width(network: nn.Module, card: classifier.Card) -> int:
     picture = torch.zeros(1, 3, card.image_size, card.image_size, device=device)
     try:
         with torch.inference_mode():
-            found = networks.embedding(network, networks.features(network, picture))
+            found = networks.pool(network, networks.extract_features(network, picture))
             if found.ndim == 2 and head(found).shape == (1, len(card.labels)):
                 return int(found.shape[1])
-    except networks.SIDE_REFUSED:
+    except SIDE_REFUSED:
         pass
     raise OptionError(
         f"--cache-embeddings is not for {card.model_name}, whose head is more than a layer on one "
@@ -171,6 +172,6 @@ def _views(fabric: Fabric, network: nn.Module, pictures: Tensor) -> NDArray[np.f
     with fabric.autocast():
         for view in (pictures, pictures.flip(3)):
             seen = fabric.to_device(view).contiguous(memory_format=torch.channels_last)
-            pooled = networks.embedding(network, networks.features(network, seen))
+            pooled = networks.pool(network, networks.extract_features(network, seen))
             found.append(pooled.float().cpu())
     return torch.stack(found, dim=1).numpy()

@@ -9,6 +9,7 @@ from torchvision.transforms.v2 import functional
 
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.crops import Crops
+from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
 
@@ -30,7 +31,7 @@ def write(path: Path, crops: Crops, card: classifier.Card, *, seed: int) -> None
         for number, label in enumerate(card.labels[:LABELS_MAX]):
             picture = _first_of(crops, number)
             if picture is not None:
-                plain = classifier.transform(card).finish(picture)
+                plain = make_transform(card).finish(picture)
                 seen = [plain, *(crops.transform.finish(picture) for _ in range(VIEWS))]
                 rows.append((label, [_shown(view, card) for view in seen]))
     step = SIDE_PX + GAP_PX

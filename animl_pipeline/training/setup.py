@@ -14,6 +14,7 @@ from animl_pipeline.artifacts import tables
 from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.crops import Crops, loader, share_cache
+from animl_pipeline.classifier.preprocessing import Transform, make_transform
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.running import processes
 from animl_pipeline.training import distributed, embeddings, freezing, recipe
@@ -111,7 +112,7 @@ def _shown(
     readers: int,
 ) -> tuple[nn.Module, Crops | Embeddings, Crops | Embeddings]:
     """Return the network as it is to learn, and what it is shown: train and val."""
-    plain = classifier.transform(card)
+    plain = make_transform(card)
     seen = plain if cache_embeddings else augmented(card, augmentation)
     train = crops_of(dataset, TRAIN, card, crops_dir, seen, replace=True)
     val = crops_of(dataset, VAL, card, crops_dir, plain, replace=False)
@@ -143,7 +144,7 @@ def crops_of(
     split: str,
     card: classifier.Card,
     crops_dir: Path,
-    transform: classifier.Transform,
+    transform: Transform,
     *,
     replace: bool,
 ) -> Crops:

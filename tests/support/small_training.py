@@ -16,6 +16,7 @@ from PIL import Image
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
 from animl_pipeline.classifier.crops import Crops, loader
+from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.running import devices, processes
 from animl_pipeline.running.stopping import Stop
 from animl_pipeline.training import augmentation, distributed, loop
@@ -47,7 +48,7 @@ def crops_of(
         versions={}, data_fingerprint="", epoch=0,
     )  # fmt: skip
     changed = augmentation.augmented(card, Augmentation.DEFAULT)
-    transform = changed if augmented else classifier.transform(card)
+    transform = changed if augmented else make_transform(card)
     names = [f"{number:02}.png" for number in numbers]
     truth = [int(number >= 6) for number in numbers]
     return Crops(folder, names, truth, transform, replace=replace)
