@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import resource, sys, torch
-from animl_pipeline import allocator
+from animl_pipeline.running import allocator
 if sys.argv[1] == "keep":
     allocator.keep_freed_memory()
 def step():

@@ -98,7 +98,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from animl_pipeline.learning.cache import opened
+from animl_pipeline.classifier.cache import opened
 found = opened(Path(sys.argv[1]), "a", 5, (3, 4, 4), gigabytes=1)
 found.put(0, np.full((3, 4, 4), 7, np.uint8))
 found._mapped[1]["content"] = 8  # as far as a record gets before its checksum

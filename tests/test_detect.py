@@ -328,7 +328,7 @@ def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
 def test_a_model_that_cannot_be_fetched_is_named_with_where_it_is(
     name: str, tmp_path: Path
 ) -> None:
-    code = f"from animl_pipeline import detector\ndetector.weights_file({name!r})"
+    code = f"from animl_pipeline.detection import megadetector\nmegadetector.weights_file({name!r})"
     nowhere = {"MD_MODEL_URL_BASE": "http://127.0.0.1:9/", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | nowhere, capture_output=True, text=True

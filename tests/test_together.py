@@ -13,6 +13,7 @@ import small_training
 from small_dataset import TINY, make_dataset
 
 from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier import crops
 from animl_pipeline.classifier.card import Predictions
 from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.errors import OptionError
@@ -87,9 +88,9 @@ def test_the_loss_on_val_is_that_of_one_process_with_the_same_weights(
     table = pd.read_csv(run_of_two / "dataset/dataset.csv", keep_default_na=False)
     rows = table[table["split"] == "val"]
     truth = [card.labels.index(label) for label in rows["label"]]
-    data = loop.data.Crops(run_of_two / "crops", list(rows["crop"]), truth, make_transform(card))
+    data = crops.Crops(run_of_two / "crops", list(rows["crop"]), truth, make_transform(card))
     fabric = devices.make_fabric("cpu", "32-true")
-    batches = loop.data.loader(data, workers=0, batch_size=2)
+    batches = crops.loader(data, workers=0, batch_size=2)
     found = classifier.predict(fabric, fabric.setup(network), batches, "val")
     figures = loop.score(found, card.labels)
     row = pd.read_csv(run_of_two / "runs/two/history.csv").iloc[card.epoch]

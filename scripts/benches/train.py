@@ -42,7 +42,7 @@ CALM = {**os.environ, "GOMP_SPINCOUNT": "10000"}
 SYNTHETIC = """
 import json, sys, time, torch
 from animl_pipeline import devices, learning, networks
-from animl_pipeline.learning.optimisation import make_optimizer
+from animl_pipeline.training.optimisation import make_optimizer
 from animl_pipeline.recipe import Optimizer
 name, side, batch, steps = sys.argv[1], *map(int, sys.argv[2:])
 fabric = devices.make_fabric("auto", "auto", trains=True)

@@ -151,7 +151,7 @@ def load_yolos() -> None:
     """Loads them in the order of a real run: ultralytics changes what is loaded before it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in ("animl_pipeline.detector", "ultralytics.nn.tasks", "yolov5"):
+        for name in ("animl_pipeline.detection.megadetector", "ultralytics.nn.tasks", "yolov5"):
             importlib.import_module(name)
 
 
