@@ -109,7 +109,8 @@ def test_two_commands_in_one_folder_do_not_meet(shop: Shop) -> None:
 
 def test_a_lock_is_free_again_when_its_holder_is_gone(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from animl_pipeline.files import whole as files\n"
+        "import sys, time; from pathlib import Path\n"
+        "from animl_pipeline.files import whole as files\n"
         "with files.locked(Path(sys.argv[1]), 'taken'): print('held', flush=True); time.sleep(60)"
     )
     path = tmp_path / "held"
