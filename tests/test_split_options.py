@@ -27,6 +27,7 @@ from small_crops import (
 
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.running import perform
+from animl_pipeline.running.markers import marker_of, refuse_unfinished
 from animl_pipeline.splitting.audit import leaks
 from animl_pipeline.splitting.given import GroupBy
 from animl_pipeline.splitting.rarity import Rare
@@ -130,9 +131,9 @@ def test_a_folder_that_is_no_fold_of_ours_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_stage_refuses_a_fold_whose_split_did_not_end(tmp_path: Path) -> None:
     split(tmp_path, some_crops("ABCDEF"), folds=3)
-    perform.journal(tmp_path / "dataset", "split").touch()
+    marker_of(tmp_path / "dataset", "split").touch()
     with pytest.raises(InputInvalid, match="`pipeline split`"):
-        perform.refuse_unfinished(tmp_path / "dataset/fold_0", but="train")
+        refuse_unfinished(tmp_path / "dataset/fold_0", but="train")
 
 
 def burst_rows(places: str = "ABCDEFGH", bursts: int = 10) -> list[Row]:

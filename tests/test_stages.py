@@ -1,9 +1,11 @@
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Annotated, Any
 
 import pytest
 from shop import Done
@@ -13,6 +15,8 @@ from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, PipelineError
 from animl_pipeline.running import perform, stage
+from animl_pipeline.running.markers import marker_of
+from animl_pipeline.running.options import option, settings
 from animl_pipeline.stages import evaluate, split, train
 
 Pipeline = Callable[..., Done]
@@ -95,27 +99,27 @@ def test_a_stage_that_fails_on_bad_input_at_first_leaves_no_record(crops: Path) 
 
 def test_an_unfinished_folder_is_refused_by_the_next_stage(crops: Path) -> None:
     perform.perform("split", split.Options())
-    perform.journal(crops / "crops", "crop").touch()
+    marker_of(crops / "crops", "crop").touch()
     with pytest.raises(InputInvalid, match="`pipeline crop` again"):
         perform.perform("split", split.Options())
-    perform.journal(crops / "dataset", "split").touch()
+    marker_of(crops / "dataset", "split").touch()
     with pytest.raises(InputInvalid, match="`pipeline split` again"):
         perform.perform("train", train.Options())
 
 
 def test_a_stage_may_go_on_in_its_own_unfinished_folder(crops: Path) -> None:
-    perform.journal(crops / "dataset", "split").parent.mkdir(exist_ok=True)
-    perform.journal(crops / "dataset", "split").touch()
+    marker_of(crops / "dataset", "split").parent.mkdir(exist_ok=True)
+    marker_of(crops / "dataset", "split").touch()
     perform.perform("split", split.Options())
-    assert not perform.journal(crops / "dataset", "split").exists()
+    assert not marker_of(crops / "dataset", "split").exists()
     assert (crops / "dataset" / "split.json").exists()
 
 
 def test_an_unfinished_folder_stays_unfinished_when_the_input_is_refused(crops: Path) -> None:
-    perform.journal(crops / "dataset", "split").touch()
+    marker_of(crops / "dataset", "split").touch()
     with pytest.raises(InputInvalid):
         perform.perform("split", split.Options(min_locs=99))
-    assert perform.journal(crops / "dataset", "split").exists()
+    assert marker_of(crops / "dataset", "split").exists()
 
 
 def test_what_stops_a_stage_midway_leaves_it_unfinished_without_a_record(crops: Path) -> None:
@@ -124,7 +128,7 @@ def test_what_stops_a_stage_midway_leaves_it_unfinished_without_a_record(crops: 
     with pytest.raises(OSError, match=r"splits\.json"):
         perform.perform("split", split.Options(seed=1))
     assert not (crops / "dataset" / "split.json").exists()
-    assert perform.journal(crops / "dataset", "split").exists()
+    assert marker_of(crops / "dataset", "split").exists()
 
 
 def test_an_option_found_wrong_after_something_was_written_leaves_the_folder_unfinished(
@@ -137,7 +141,7 @@ def test_an_option_found_wrong_after_something_was_written_leaves_the_folder_unf
     with pytest.raises(OptionError, match="--batch-size"):
         perform.perform("train", options)
     assert (crops / "runs/one/augmentation.jpg").exists()
-    assert perform.journal(crops / "runs/one", "train").exists()
+    assert marker_of(crops / "runs/one", "train").exists()
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan"), -1.0])
@@ -232,7 +236,7 @@ def test_training_that_cannot_have_its_weights_leaves_no_unfinished_run(
     monkeypatch.setenv("TORCH_HOME", str(crops / "home"))
     with pytest.raises(PipelineError, match="--no-pretrained"):
         perform.perform("train", train.Options(run_name="one", model_name="efficientnet-b0"))
-    assert not perform.journal(crops / "runs" / "one", "train").exists()
+    assert not marker_of(crops / "runs" / "one", "train").exists()
 
 
 def test_what_a_run_was_trained_with_is_checked_by_its_fingerprint(in_trained: Path) -> None:
@@ -255,3 +259,59 @@ def test_counts_tolerate_as_many_failures_as_the_fraction_says() -> None:
     assert not counts(1, 0.01)
     assert counts(2, 0.01)
     assert not counts(100, 1.0)
+
+
+@settings
+class OptionsOfTrial:
+    """The options of a stage that is here for the tests alone."""
+
+    refuses: Annotated[str, option("When it refuses its input.")] = "never"
+    dry_run: Annotated[bool, option("Write nothing.")] = False
+
+
+def prepare(options: OptionsOfTrial) -> stage.Plan:
+    if options.refuses == "before":
+        raise InputInvalid("no good")
+    return stage.Plan(folder=Path("out"), inputs=(), writes=not options.dry_run)
+
+
+def run(_: stage.Plan) -> stage.Counts:
+    Path("out/isle/crop.jpg").write_text("new")
+    raise InputInvalid("too late")
+
+
+@pytest.fixture
+def trial(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a stage `trial` that ended well before, with a crop below a sub-folder."""
+    module = ModuleType("trial")
+    module.__dict__.update(Options=OptionsOfTrial, prepare=prepare, run=run)
+    monkeypatch.setitem(sys.modules, "animl_pipeline.stages.trial", module)
+    (here / "out" / "isle").mkdir(parents=True)
+    (here / "out" / "isle" / "crop.jpg").write_text("old")
+    (here / "out" / "trial.json").write_text("{}")
+    return here / "out"
+
+
+def test_what_prepare_refuses_leaves_the_folder_as_it_was(trial: Path) -> None:
+    before = everything_in(trial)
+    with pytest.raises(InputInvalid, match="no good"):
+        perform.perform("trial", OptionsOfTrial(refuses="before"))
+    assert everything_in(trial) == before
+    assert (trial / "isle" / "crop.jpg").read_text() == "old"
+
+
+def test_a_refusal_after_a_file_below_a_sub_folder_changed_brings_no_old_record_back(
+    trial: Path,
+) -> None:
+    with pytest.raises(InputInvalid, match="too late"):
+        perform.perform("trial", OptionsOfTrial())
+    assert (trial / "isle" / "crop.jpg").read_text() == "new"
+    assert not (trial / "trial.json").exists()
+    assert marker_of(trial, "trial").exists()
+
+
+def test_a_dry_run_has_no_record_and_leaves_the_one_that_is_there(trial: Path) -> None:
+    with pytest.raises(InputInvalid, match="too late"):
+        perform.perform("trial", OptionsOfTrial(dry_run=True))
+    assert (trial / "trial.json").exists()
+    assert not marker_of(trial, "trial").exists()

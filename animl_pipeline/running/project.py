@@ -7,10 +7,10 @@ from typing import Any
 
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.running.options import knobs, make_options
-from animl_pipeline.running.stage import STAGES, StageOptions, load
+from animl_pipeline.running.stage import STAGES, load
 
 
-def read(path: Path) -> list[tuple[str, StageOptions]]:
+def read(path: Path) -> list[tuple[str, Any]]:
     """Return (stage name, options) for each section of a project file, in the stages' order.
 
     Raises:
@@ -33,7 +33,7 @@ def read(path: Path) -> list[tuple[str, StageOptions]]:
     ]
 
 
-def _options(name: str, section: Any, where: str) -> StageOptions:
+def _options(name: str, section: Any, where: str) -> Any:
     if not isinstance(section, dict):
         raise InputInvalid(f"{where} is to be a section, not a value.")
     options_type = load(name).Options

@@ -3,9 +3,10 @@
 A stage is a module of `animl_pipeline.stages`, named in STAGES there, with
 
 * a docstring: one sentence (the help), then what it Reads and Writes;
-* `Options`: what it can be told; `folder` is where its files and its record go, `inputs` the files
-  whose sha256 the record keeps;
-* `run(options) -> Counts`.
+* `Options`: what it can be told;
+* `prepare(options) -> Plan`: reads, checks and refuses, and writes nothing at all. It begins with
+  `require_inputs`, and gives a Plan of its own with all that `run` needs;
+* `run(plan) -> Counts`: writes. It may be killed, and may not refuse.
 """
 
 import importlib
@@ -36,8 +37,17 @@ class Counts:
         return self.failed > round(self.tolerate * self.total, 6)  # 0.29 of 100 is 29
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What `prepare` of a stage decided; a stage adds what its `run` needs."""
+
+    folder: Path  # where the files go, and the record
+    inputs: tuple[Path, ...] = ()  # the files whose sha256 the record keeps
+    writes: bool = True  # a dry run writes nothing, and so has no record
+
+
 class StageOptions(Protocol):
-    """What `perform` needs to know of any stage's Options."""
+    """What `perform` needs to know of the Options of a stage that has no `prepare` yet."""
 
     @property
     def folder(self) -> Path:
@@ -51,10 +61,13 @@ class StageOptions(Protocol):
 class Stage(Protocol):
     """A stage's module."""
 
-    Options: type[StageOptions]
+    Options: type[Any]
 
-    def run(self, options: Any) -> Counts:
-        """Do the work."""
+    def prepare(self, options: Any) -> Plan:
+        """Read, check and refuse; write nothing."""
+
+    def run(self, plan: Any) -> Counts:
+        """Write; it may be killed, and may not refuse."""
 
 
 def load(name: str) -> Stage:

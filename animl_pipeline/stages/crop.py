@@ -30,8 +30,8 @@ from animl_pipeline.files import whole
 from animl_pipeline.formats import coco, megadetector
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
+from animl_pipeline.running.markers import refuse_unfinished_stage
 from animl_pipeline.running.options import option, settings
-from animl_pipeline.running.perform import refuse_unfinished_stage
 from animl_pipeline.running.stage import Counts
 from animl_pipeline.sources import ledger
 

@@ -24,8 +24,8 @@ from animl_pipeline.errors import ObjectUnavailable, OptionError
 from animl_pipeline.files import whole
 from animl_pipeline.formats import coco
 from animl_pipeline.running import workers
+from animl_pipeline.running.markers import marker_of
 from animl_pipeline.running.options import option, settings
-from animl_pipeline.running.perform import journal
 from animl_pipeline.running.stage import Counts
 from animl_pipeline.sources import downloading, ledger
 from animl_pipeline.sources import source as storage
@@ -96,7 +96,7 @@ def run(options: Options) -> Counts:
     with contextlib.closing(_open(options, key_field)) as source:
         if options.dry_run:
             return _preview(rows, source, options)
-        folder, log = options.output_dir, journal(options.output_dir, "download")
+        folder, log = options.output_dir, marker_of(options.output_dir, "download")
         md5_of = functools.partial(find_md5, bare=key_field in OF_ANIML)
         todo = downloading.look(rows, folder=folder, journal=log, md5_of=md5_of)
         if todo:

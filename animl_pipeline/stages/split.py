@@ -20,8 +20,8 @@ from animl_pipeline.artifacts import tables
 from animl_pipeline.artifacts.splits import SPLITS, TEST, TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.formats import classification_ds
+from animl_pipeline.running.markers import refuse_unfinished
 from animl_pipeline.running.options import option, settings
-from animl_pipeline.running.perform import refuse_unfinished
 from animl_pipeline.running.stage import Counts
 from animl_pipeline.splitting import division, locations, outputs, rarity, summary, times
 from animl_pipeline.splitting import given as fixed
