@@ -3,16 +3,16 @@ import pytest
 from clustered import made, truth_of_macro
 from scipy import special
 
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import breakdown, metrics
-from animl_pipeline.evaluation.scored import Scored
 
 
 def test_every_location_has_a_row_and_they_hold_every_crop() -> None:
     scored = made(12, seed=0)
     rows = breakdown.by_location(scored)
-    assert [(row["dataset"], row["location"]) for row in rows] == sorted(set(scored.places))
+    assert [(row["dataset"], row["location"]) for row in rows] == sorted(set(scored.locations))
     assert sum(row["n"] for row in rows) == len(scored)
-    here = np.array([place == scored.places[0] for place in scored.places])
+    here = np.array([place == scored.locations[0] for place in scored.locations])
     assert rows[0]["n"] == here.sum()
     assert rows[0]["accuracy"] == pytest.approx(scored.right[here].mean())
 
@@ -30,7 +30,7 @@ def test_where_one_label_occurs_there_is_no_macro_average_precision_however_wron
     # Both foxes are taken for birds, yet any order of foxes alone is right.
     places = [("d", "x")] * 2 + [("d", "y")] * 2
     probabilities = np.array([[0.1, 0.9], [0.2, 0.8], [0.9, 0.1], [0.1, 0.9]])
-    scored = Scored(["fox", "bird"], probabilities, np.array([0, 0, 0, 1]), places)
+    scored = Predictions.from_arrays(["fox", "bird"], probabilities, np.array([0, 0, 0, 1]), places)
     alone, both = breakdown.by_location(scored)
     assert (alone["labels"], alone["accuracy"], alone["macro_average_precision"]) == (1, 0, None)
     assert (both["labels"], both["accuracy"], both["macro_average_precision"]) == (2, 1, 1)
@@ -63,7 +63,7 @@ def test_a_group_without_crops_has_no_figures() -> None:
 def test_a_sequence_is_decided_by_the_mean_logit_of_its_crops() -> None:
     # Of the mean probability a would win, of the mean logit b does.
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [0.0, 1.5], [3.0, 0.0]])
-    scored = Scored(
+    scored = Predictions.from_arrays(
         ["a", "b"], special.softmax(logits, axis=1), np.array([1, 1, 1, 0]), [("d", "x")] * 4
     )
     found = breakdown.sequences(scored, ["burst", "burst", "burst", "alone"])
@@ -72,12 +72,16 @@ def test_a_sequence_is_decided_by_the_mean_logit_of_its_crops() -> None:
 
 
 def test_bursts_of_one_name_at_two_locations_are_two() -> None:
-    scored = Scored(["a"], np.ones((2, 1)), np.zeros(2, dtype=int), [("d", "x"), ("d", "y")])
+    scored = Predictions.from_arrays(
+        ["a"], np.ones((2, 1)), np.zeros(2, dtype=int), [("d", "x"), ("d", "y")]
+    )
     assert breakdown.sequences(scored, ["1", "1"])["n"] == 2
 
 
 def test_a_sequence_of_several_labels_is_left_out_and_counted() -> None:
-    scored = Scored(["a", "b"], np.full((3, 2), 0.5), np.array([0, 1, 1]), [("d", "x")] * 3)
+    scored = Predictions.from_arrays(
+        ["a", "b"], np.full((3, 2), 0.5), np.array([0, 1, 1]), [("d", "x")] * 3
+    )
     found = breakdown.sequences(scored, ["mixed", "mixed", "plain"])
     assert (found["n"], found["of_several_labels"]) == (1, 1)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import special
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
 from animl_pipeline.evaluation import calibration, intervals, metrics
-from animl_pipeline.evaluation.scored import Floats, Ints, Scored
 
 
 def made(seed: int, *, n: int = 300, labels: int = 4, sure: float = 1.0) -> tuple[Floats, Ints]:
@@ -20,17 +20,19 @@ def made(seed: int, *, n: int = 300, labels: int = 4, sure: float = 1.0) -> tupl
     return special.softmax(sure * logits, axis=1), truth
 
 
-def scored_at(locations: int, probabilities: Floats, truth: Ints) -> Scored:
+def scored_at(locations: int, probabilities: Floats, truth: Ints) -> Predictions:
     """The rows dealt out to so many locations in turn."""
     labels = [str(label) for label in range(probabilities.shape[1])]
     places = [("d", str(row % locations)) for row in range(len(truth))]
-    return Scored(labels, probabilities, truth, places)
+    return Predictions.from_arrays(labels, probabilities, truth, places)
 
 
 def error_of(probabilities: Floats, truth: Ints) -> float:
     labels = [str(label) for label in range(probabilities.shape[1])]
     places = [("d", "a")] * len(truth)
-    found: float = metrics.calibration_figures(Scored(labels, probabilities, truth, places))["ece"]
+    found: float = metrics.calibration_figures(
+        Predictions.from_arrays(labels, probabilities, truth, places)
+    )["ece"]
     return found
 
 
@@ -66,7 +68,7 @@ def test_the_temperature_lowers_log_loss_and_calibration_error_of_other_crops() 
     probabilities, truth = made(2, n=2000, sure=2.5)
     labels, places = ["a", "b", "c", "d"], [("d", "a")] * 2000
     before, after = (
-        metrics.calibration_figures(Scored(labels, soft, truth, places))
+        metrics.calibration_figures(Predictions.from_arrays(labels, soft, truth, places))
         for soft in (probabilities, calibration.soften(probabilities, temperature))
     )
     assert after["log_loss"] < before["log_loss"]
@@ -101,8 +103,8 @@ def test_rows_all_right_or_all_wrong_give_a_temperature_within_its_limits(right:
     assert low <= calibration.fit_temperature(scored_at(2, probabilities, truth)) <= high
 
 
-def all_right(locations: int) -> Scored:
-    """Rows said with 0.85 to 0.95, and all of them right."""
+def all_right(locations: int) -> Predictions:
+    """Bools said with 0.85 to 0.95, and all of them right."""
     top = np.random.default_rng(0).uniform(0.85, 0.95, 20 * locations)
     return scored_at(locations, np.stack([top, 1 - top], axis=1), np.zeros(len(top), dtype=int))
 
@@ -139,8 +141,8 @@ def test_a_temperature_from_few_locations_that_differ_harms_others_less_than_the
     worse = dict.fromkeys(["least loss", "kept"], 0.0)
     for seed in range(40):
         few = clustered.made(8, seed=100 + seed)
-        few = Scored(
-            few.labels, calibration.soften(few.probabilities, right), few.truth, few.places
+        few = Predictions.from_arrays(
+            few.labels, calibration.soften(few.probabilities, right), few.truth, few.locations
         )
         ways = {"least loss": calibration.least_loss, "kept": calibration.fit_temperature}
         for name, fit in ways.items():

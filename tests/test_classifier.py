@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from animl_pipeline.classifier import card as classifier
-from animl_pipeline.classifier import kinds, networks, weights
+from animl_pipeline.classifier import kinds, networks, predicting, weights
 from animl_pipeline.classifier.card import Card
 from animl_pipeline.classifier.kinds import MODEL_NAMES
 from animl_pipeline.classifier.preprocessing import make_transform, pad_to_square
@@ -444,7 +444,7 @@ def test_black_and_white_become_what_imagenet_calls_them() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.floats(-50, 50), min_size=3, max_size=3), min_size=1, max_size=5))
 def test_probabilities_are_the_softmax_and_sum_to_one(logits: list[list[float]]) -> None:
-    found = classifier.probabilities(torch.tensor(logits))
+    found = predicting.to_probabilities(torch.tensor(logits))
     assert found.shape == (len(logits), 3)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=2e-9)
     for row, values in zip(found, logits, strict=True):

@@ -3,14 +3,14 @@ import pytest
 from clustered import made, pair
 from scipy import special
 
+from animl_pipeline.classifier.predictions import Floats, Predictions
 from animl_pipeline.evaluation.against import comparison
 from animl_pipeline.evaluation.against.comparison import Other
-from animl_pipeline.evaluation.scored import Floats, Scored
 
 PAIRS = 100
 
 
-def other(scored: Scored, probabilities: Floats, **changed: object) -> Other:
+def other(scored: Predictions, probabilities: Floats, **changed: object) -> Other:
     given = {
         "name": "other",
         "probabilities": probabilities,
@@ -23,7 +23,7 @@ def other(scored: Scored, probabilities: Floats, **changed: object) -> Other:
     return Other(**given | changed)  # type: ignore[arg-type]
 
 
-def noisier(scored: Scored, noise: float, seed: int = 0) -> Floats:
+def noisier(scored: Predictions, noise: float, seed: int = 0) -> Floats:
     rng = np.random.default_rng(seed)
     logits = np.log(scored.probabilities) + rng.normal(0, noise, scored.probabilities.shape)
     return np.asarray(special.softmax(logits, axis=1))
@@ -43,7 +43,7 @@ def test_a_much_noisier_classifier_is_worse_and_seen_from_there_this_is_better()
     noisy = noisier(scored, 3)
     found = comparison.compare(scored, other(scored, noisy), seed=0)
     assert found["verdict"] == "this"
-    back = Scored(scored.labels, noisy, scored.truth, scored.places)
+    back = Predictions.from_arrays(scored.labels, noisy, scored.truth, scored.locations)
     turned = comparison.compare(back, other(back, scored.probabilities), seed=0)
     assert turned["verdict"] == "other"
     difference = found["figures"]["macro_average_precision"]

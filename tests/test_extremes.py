@@ -8,17 +8,16 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from animl_pipeline.classifier.card import Predictions
-from animl_pipeline.classifier.crops import Crops
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.report import tensorboard
 
 LABELS = ["fox", "bird", "cat"]
 
 
-def predictions(*rows: tuple[int, list[float]], readable: list[bool] | None = None) -> Predictions:
+def predictions(*rows: tuple[int, list[float]]) -> Predictions:
     truth = np.array([truth for truth, _ in rows])
     soft = np.array([soft for _, soft in rows])
-    return Predictions(soft, truth, np.array(readable or [True] * len(rows)))
+    return Predictions.from_arrays(LABELS[: soft.shape[1]], soft, truth, [("", "")] * len(rows))
 
 
 SIX = predictions(
@@ -45,8 +44,8 @@ SIX = predictions(
     ],
 )
 def test_the_most_confident_of_each_kind_come_first(label: int, kind: str, rows: list[int]) -> None:
-    assert tensorboard.most_extreme(SIX, label, kind, 9).tolist() == rows
-    assert tensorboard.most_extreme(SIX, label, kind, 1).tolist() == rows[:1]
+    assert tensorboard.find_most_extreme(SIX, label, kind, 9).tolist() == rows
+    assert tensorboard.find_most_extreme(SIX, label, kind, 1).tolist() == rows[:1]
 
 
 @settings(deadline=None, max_examples=50)
@@ -54,9 +53,9 @@ def test_the_most_confident_of_each_kind_come_first(label: int, kind: str, rows:
 def test_every_crop_is_right_once_or_wrong_under_two_labels(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     soft = rng.dirichlet([1, 1, 1], n)
-    found = Predictions(soft, rng.integers(3, size=n), np.ones(n, dtype=bool))
+    found = Predictions.from_arrays(LABELS, soft, rng.integers(3, size=n), [("", "")] * n)
     rows = {
-        kind: np.concatenate([tensorboard.most_extreme(found, i, kind, n) for i in range(3)])
+        kind: np.concatenate([tensorboard.find_most_extreme(found, i, kind, n) for i in range(3)])
         for kind in tensorboard.KINDS
     }
     wrong = sorted(np.flatnonzero(soft.argmax(axis=1) != found.truth))
@@ -66,24 +65,23 @@ def test_every_crop_is_right_once_or_wrong_under_two_labels(seed: int, n: int) -
 
 def test_one_label_alone_has_true_positives() -> None:
     found = predictions((0, [1.0]), (0, [1.0]))
-    assert tensorboard.most_extreme(found, 0, "true positive", 5).tolist() == [0, 1]
+    assert tensorboard.find_most_extreme(found, 0, "true positive", 5).tolist() == [0, 1]
 
 
 def test_a_crop_that_cannot_be_read_any_more_is_black(tmp_path: Path) -> None:
     (tmp_path / "rotten.png").write_bytes(b"\0" * 100)
     for name in ("rotten.png", "gone.png"):
-        assert not tensorboard._picture(tmp_path / name).any()
+        assert not tensorboard._read_picture(tmp_path / name).any()
 
 
 def test_the_pictures_are_of_the_crops_that_were_read(tmp_path: Path) -> None:
     colours = ["red", "lime", "blue"]
     for colour in colours:
         Image.new("RGB", (20, 10), colour).save(tmp_path / f"{colour}.png")
-    names = ["red.png", "broken.png", "blue.png"]
-    crops = Crops(tmp_path, names, [0, 0, 1], tensorboard.functional.to_image)
-    found = predictions((0, [0.9, 0.1]), (1, [0.2, 0.8]), readable=[True, False, True])
+    found = predictions((0, [0.9, 0.1]), (1, [0.2, 0.8]))
+    found.rows["crop"] = ["red.png", "blue.png"]
     with SummaryWriter(tmp_path / "events") as writer:
-        tensorboard.log(writer, found, LABELS[:2], crops, count=3, epoch=4)
+        tensorboard.log_extremes(writer, found, tmp_path, count=3, epoch=4)
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()
     assert sorted(events.Tags()["images"]) == ["bird/true positive", "fox/true positive"]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from clustered import made
 
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import label_errors
-from animl_pipeline.evaluation.scored import Scored
 
 
 def test_planted_errors_come_first() -> None:
@@ -12,7 +12,7 @@ def test_planted_errors_come_first() -> None:
     flipped = rng.choice(len(clean), len(clean) // 20, replace=False)
     truth = clean.truth.copy()
     truth[flipped] = (truth[flipped] + rng.integers(1, 5, len(flipped))) % 5
-    planted = Scored(clean.labels, clean.probabilities, truth, clean.places)
+    planted = Predictions.from_arrays(clean.labels, clean.probabilities, truth, clean.locations)
     order, _, suggested = label_errors.ranked(planted)
     first = order[: len(clean) // 10]
     found = np.isin(flipped, first)
@@ -23,7 +23,9 @@ def test_planted_errors_come_first() -> None:
 
 def test_the_margin_is_how_much_likelier_the_best_other_label_is() -> None:
     probabilities = np.array([[0.1, 0.3, 0.6], [0.7, 0.2, 0.1]])
-    scored = Scored(["a", "b", "c"], probabilities, np.array([1, 0]), [("d", "x")] * 2)
+    scored = Predictions.from_arrays(
+        ["a", "b", "c"], probabilities, np.array([1, 0]), [("d", "x")] * 2
+    )
     margin, best = label_errors.margins(scored)
     assert margin == pytest.approx(np.log([2, 2 / 7]))
     assert best.tolist() == [2, 1]
@@ -37,5 +39,7 @@ def test_what_the_classifier_would_label_so_too_is_not_suspected() -> None:
 
 
 def test_one_label_alone_has_no_suspects() -> None:
-    scored = Scored(["a"], np.ones((3, 1)), np.zeros(3, dtype=int), [("d", "x")] * 3)
+    scored = Predictions.from_arrays(
+        ["a"], np.ones((3, 1)), np.zeros(3, dtype=int), [("d", "x")] * 3
+    )
     assert len(label_errors.ranked(scored)[0]) == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -25,6 +26,8 @@ from torch import nn
 from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import card, networks
 from animl_pipeline.classifier.crops import LOST, READ, REPLACED, Crops, loader
+from animl_pipeline.classifier.predicting import Outputs, predict_batches
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.errors import CropsLost, InputInvalid, OptionError, Stopped, TrainingDiverged
 from animl_pipeline.running import devices
 from animl_pipeline.running import perform as stages
@@ -117,32 +120,35 @@ def test_replaced_crops_are_counted_and_said(
     assert f"epoch 1/1: {bad} crops could not be read" in caplog.text
 
 
-def predict(data: Crops, workers: int = 0) -> card.Predictions:
+def predict(data: Crops, workers: int = 0) -> Outputs:
     torch.manual_seed(0)
     network = networks.build("efficientnet-b0", 2)
     fabric = devices.make_fabric("cpu", "32-true")
     batches = loader(data, batch_size=3, workers=workers)
-    return card.predict(fabric, fabric.setup(network), batches, "test")
+    return predict_batches(fabric, fabric.setup(network), batches, "test")
 
 
 def test_crops_that_cannot_be_read_are_left_out_of_predictions(damaged: Path) -> None:
     found = predict(crops_of(damaged, [0, 1, 2, 6, 7, 8]))
     assert found.readable.tolist() == [True, False, True, True, False, True]
-    assert found.truth.tolist() == [0, 0, 1, 1]
+    rows = pd.DataFrame({"crop": list("abcdef"), "label": ["bird"] * 3 + ["fox"] * 3})
+    predictions = found.as_predictions(rows, LABELS)
+    assert predictions.unreadable == ["b", "e"]
+    assert predictions.truth.tolist() == [0, 0, 1, 1]
     expected = predict(crops_of(damaged, [0, 2, 6, 8]))
-    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+    np.testing.assert_allclose(predictions.probabilities, expected.probabilities, atol=1e-6)
 
 
 def test_a_label_without_a_readable_crop_is_left_out_of_predictions(damaged: Path) -> None:
     found = predict(crops_of(damaged, [0, 7]))
     assert found.readable.tolist() == [True, False]
-    assert found.truth.tolist() == [0]
 
 
 def test_predictions_without_any_readable_crop_are_empty(damaged: Path) -> None:
-    found = predict(crops_of(damaged, [1, 7]))
-    assert found.probabilities.shape == (0, 2)
-    assert found.readable.tolist() == [False, False]
+    rows = pd.DataFrame({"crop": ["a", "b"], "label": ["bird", "fox"]})
+    predictions = predict(crops_of(damaged, [1, 7])).as_predictions(rows, LABELS)
+    assert predictions.probabilities.shape == (0, 2)
+    assert len(predictions) == len(predictions.truth) == 0
 
 
 # The loop
@@ -217,7 +223,7 @@ def test_the_mean_is_what_is_validated(pictures: Path) -> None:
     mean, last = learner.average.module.state_dict(), learner.network.state_dict()
     assert not torch.equal(mean["_fc.weight"], last["_fc.weight"])
     assert learner.val
-    predicted = card.predict(learner.fabric, learner.average.module, learner.val, "val")
+    predicted = predict_batches(learner.fabric, learner.average.module, learner.val, "val")
     chosen = predicted.probabilities[np.arange(len(predicted.truth)), predicted.truth]
     assert state.history[-1]["val_loss"] == pytest.approx(-np.log(chosen).mean(), rel=1e-6)
 
@@ -459,8 +465,8 @@ def test_a_network_that_went_to_pieces_in_the_last_step_is_not_the_best(pictures
 
 
 def test_a_score_without_crops_has_no_value() -> None:
-    nobody = card.Predictions(np.empty((0, 2)), np.empty(0, dtype=int), np.zeros(3, bool))
-    assert loop.score(nobody, LABELS) == {}
+    nobody = Predictions.from_arrays(LABELS, np.empty((0, 2)), np.empty(0, dtype=int), [])
+    assert loop.score(nobody) == {}
 
 
 # The state
@@ -597,8 +603,8 @@ def as_array(values: list[int]) -> NDArray[np.int64]:
 
 def test_the_score_on_val_is_macro_average_precision_over_the_labels_there() -> None:
     soft = np.array([[0.9, 0.05, 0.05], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
-    found = card.Predictions(soft, as_array([0, 1, 1]), np.ones(3, dtype=bool))
-    figures = loop.score(found, ["bird", "fox", "lizard"])
+    labels, places = ["bird", "fox", "lizard"], [("isle", "a"), ("isle", "b"), ("isle", "b")]
+    figures = loop.score(Predictions.from_arrays(labels, soft, as_array([0, 1, 1]), places))
     assert figures["log_loss"] == pytest.approx(-np.log([0.9, 0.7, 0.3]).mean())
     assert figures["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
     assert figures["macro_average_precision"] == pytest.approx(1.0)

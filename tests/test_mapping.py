@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from animl_pipeline.classifier.predictions import normalise, sum_members
 from animl_pipeline.errors import InputInvalid, InputMissing
 from animl_pipeline.evaluation import mapping
 
@@ -66,12 +67,12 @@ def test_the_sum_over_members_is_the_softmax_of_logsumexp(seed: int, n: int) -> 
     mapped = torch.stack([torch.logsumexp(logits[:, own], dim=1) for own in columns], dim=1)
     expected = torch.softmax(mapped, dim=1).numpy()
     soft = torch.softmax(logits, dim=1).numpy()
-    found = mapping.normalised(mapping.summed(soft, MEMBERS, wanted))
+    found = normalise(sum_members(soft, MEMBERS, wanted))
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_a_row_without_any_member_is_even() -> None:
-    found = mapping.normalised(np.array([[0.0, 0.0], [0.2, 0.6]]))
+    found = normalise(np.array([[0.0, 0.0], [0.2, 0.6]]))
     np.testing.assert_allclose(found, [[0.5, 0.5], [0.25, 0.75]])
 
 

@@ -9,14 +9,14 @@ import torch
 from clustered import made
 from megadetector.classification import evaluate_model
 
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import calibration, md_evaluator
-from animl_pipeline.evaluation.scored import Scored
 
 
 class Batches(list[Any]):
     """What MegaDetector's evaluator takes for a loader."""
 
-    def __init__(self, scored: Scored, crops: list[str]) -> None:
+    def __init__(self, scored: Predictions, crops: list[str]) -> None:
         weights = md_evaluator._weights(scored).astype(np.float32)
         logits = torch.tensor(calibration.logits(scored.probabilities)).float()
         truth = torch.tensor(scored.truth)
@@ -33,7 +33,7 @@ class Batches(list[Any]):
         self.dataset = range(len(scored))
 
 
-def its_files(folder: Path, scored: dict[str, Scored], crops: dict[str, list[str]]) -> None:
+def its_files(folder: Path, scored: dict[str, Predictions], crops: dict[str, list[str]]) -> None:
     """As the end of its `main` writes them, from its own functions."""
     overall, stats, matrices = {}, {}, {}
     loss = torch.nn.CrossEntropyLoss(reduction="none")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import calibration, intervals, metrics
-from animl_pipeline.evaluation.scored import Scored
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
 Floats = NDArray[np.float64]
@@ -34,7 +34,11 @@ def made(
 def figures(seed: int = 0, **wanted: int) -> tuple[dict[str, Any], Floats, Ints]:
     probabilities, truth, places = made(seed, **wanted)
     labels = [f"label {i}" for i in range(probabilities.shape[1])]
-    return metrics.evaluate(Scored(labels, probabilities, truth, places)), probabilities, truth
+    return (
+        metrics.evaluate(Predictions.from_arrays(labels, probabilities, truth, places)),
+        probabilities,
+        truth,
+    )
 
 
 @st.composite
@@ -127,7 +131,9 @@ def test_the_confusion_matrix_is_scikit_learns_with_a_row_for_every_label() -> N
 
 def test_log_loss_stays_finite_where_the_true_label_got_nothing() -> None:
     probabilities, truth = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 1])
-    found = metrics.evaluate(Scored(["fox", "bird"], probabilities, truth, [("d", "a")] * 2))
+    found = metrics.evaluate(
+        Predictions.from_arrays(["fox", "bird"], probabilities, truth, [("d", "a")] * 2)
+    )
     assert found["log_loss"] == pytest.approx(sk.log_loss([1, 1], probabilities, labels=[0, 1]))
 
 
@@ -135,7 +141,7 @@ def test_log_loss_stays_finite_where_the_true_label_got_nothing() -> None:
 def test_top_k_accuracy_is_scikit_learns_with_ties(seed: int) -> None:
     probabilities, truth, places = made(seed, labels=7)
     probabilities = probabilities.round(1)
-    found = metrics.evaluate(Scored(list("abcdefg"), probabilities, truth, places))
+    found = metrics.evaluate(Predictions.from_arrays(list("abcdefg"), probabilities, truth, places))
     for k in (3, 5):
         expected = sk.top_k_accuracy_score(truth, probabilities, k=k, labels=range(7))
         assert found[f"top_{k}_accuracy"] == pytest.approx(expected, abs=1e-12)
@@ -166,7 +172,9 @@ def test_labels_without_examples_have_no_figures_and_are_in_no_mean() -> None:
 
 def test_a_label_that_is_never_predicted_has_no_precision_and_counts_as_zero_in_the_mean() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
-    scored = Scored(["fox", "bird"], probabilities, np.array([0, 0, 1]), [("d", "a")] * 3)
+    scored = Predictions.from_arrays(
+        ["fox", "bird"], probabilities, np.array([0, 0, 1]), [("d", "a")] * 3
+    )
     found = metrics.evaluate(scored)
     assert found["per_label"]["bird"]["precision"] is None
     assert found["per_label"]["bird"]["recall"] == 0
@@ -176,7 +184,7 @@ def test_a_label_that_is_never_predicted_has_no_precision_and_counts_as_zero_in_
 
 def test_one_label_alone_has_every_figure() -> None:
     places = [("d", "a"), ("d", "a"), ("d", "b"), ("d", "c")]
-    scored = Scored(["fox"], np.ones((4, 1)), np.zeros(4, dtype=np.int64), places)
+    scored = Predictions.from_arrays(["fox"], np.ones((4, 1)), np.zeros(4, dtype=np.int64), places)
     found = metrics.evaluate(scored)
     for name in ("accuracy", "balanced_accuracy", "macro_average_precision", "macro_f1"):
         assert found[name] == 1
@@ -220,7 +228,9 @@ def test_every_figure_but_the_calibration_error_has_an_interval() -> None:
 
 def intervals_of(places: Places, seed: int = 0, n: int = 200) -> dict[str, Any]:
     probabilities, truth, _ = made(seed, n=n)
-    return metrics.evaluate(Scored(LABELS, probabilities, truth, places))["intervals"]
+    return metrics.evaluate(Predictions.from_arrays(LABELS, probabilities, truth, places))[
+        "intervals"
+    ]
 
 
 def test_one_location_gives_no_interval() -> None:
@@ -237,7 +247,7 @@ def test_names_with_line_breaks_are_not_taken_for_each_other() -> None:
 
 def test_seeing_every_crop_twice_leaves_the_intervals_as_they_are() -> None:
     probabilities, truth, places = made(0)
-    once = Scored(LABELS, probabilities, truth, places)
+    once = Predictions.from_arrays(LABELS, probabilities, truth, places)
     twice = metrics.evaluate(once.only(np.repeat(np.arange(200), 2)))["intervals"]
     for name, interval in metrics.evaluate(once)["intervals"].items():
         assert twice[name] == pytest.approx(interval, abs=1e-9)
@@ -254,14 +264,16 @@ def test_more_locations_make_narrower_intervals() -> None:
 def test_a_label_at_one_location_has_no_interval() -> None:
     probabilities, truth, _ = made(0)
     places = [("island", "camera 9" if label == 4 else f"camera {label}") for label in truth]
-    found = metrics.evaluate(Scored(LABELS, probabilities, truth, places))["intervals"]
+    found = metrics.evaluate(Predictions.from_arrays(LABELS, probabilities, truth, places))[
+        "intervals"
+    ]
     assert found["average_precision/skunk"] is None
     assert found["macro_average_precision"] is not None
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
     probabilities, truth, places = made(0)
-    there = Scored(LABELS, probabilities, truth, places)
+    there = Predictions.from_arrays(LABELS, probabilities, truth, places)
     order = np.random.default_rng(1).permutation(len(truth))
     expected, found = metrics.evaluate(there), metrics.evaluate(there.only(order))
     assert found["confusion_matrix"] == expected["confusion_matrix"]
@@ -281,7 +293,7 @@ def test_figures_are_json_without_nan(seed: int, n: int, seen: int, places: int)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6))
 def test_a_location_left_out_leaves_the_figures_of_the_others(seed: int, places: int) -> None:
     probabilities, truth, where = made(seed, n=40, places=places)
-    scored = Scored(LABELS, probabilities, truth, where)
+    scored = Predictions.from_arrays(LABELS, probabilities, truth, where)
     found = metrics.figures(scored, intervals.leave_one_out(scored.groups))
     for group in range(scored.groups):
         others = scored.only(scored.group != group)
@@ -293,7 +305,7 @@ def test_a_location_left_out_leaves_the_figures_of_the_others(seed: int, places:
 def test_more_locations_than_groups_share_them_and_each_row_counts_once() -> None:
     probabilities, truth, _ = made(0, n=1300)
     places = [("island", f"{row:04}") for row in range(1300)]
-    scored = Scored(LABELS, probabilities, truth, places)
+    scored = Predictions.from_arrays(LABELS, probabilities, truth, places)
     assert scored.groups == 500
     assert set(np.bincount(scored.group)) == {2, 3}
     assert metrics.evaluate(scored)["accuracy"] == pytest.approx(scored.right.mean())
@@ -302,7 +314,7 @@ def test_more_locations_than_groups_share_them_and_each_row_counts_once() -> Non
 def test_the_change_of_log_loss_is_the_difference_of_both_on_the_same_rows() -> None:
     before = clustered.made(12, seed=5)
     soft = calibration.soften(before.probabilities, 1.4)
-    after = Scored(before.labels, soft, before.truth, before.places)
+    after = Predictions.from_arrays(before.labels, soft, before.truth, before.locations)
     losses = [sk.log_loss(before.truth, one.probabilities) for one in (before, after)]
     found = metrics.log_loss_change(before, after)
     assert found["log_loss"] == pytest.approx(losses[1] - losses[0], abs=1e-12)
@@ -314,11 +326,12 @@ def test_a_mean_of_labels_that_are_all_right_is_no_surer_than_they_are() -> None
     truth = np.array([0, 1, 2] * 12)
     probabilities[2] = [0.2, 0.5, 0.3]  # one crop of the last label is taken for the second
     places = [("d", str(row // 3 % 6)) for row in range(36)]
-    found = metrics.evaluate(Scored(["a", "b", "c"], probabilities, truth, places))
+    found = metrics.evaluate(Predictions.from_arrays(["a", "b", "c"], probabilities, truth, places))
     ends = found["intervals"]
     plain = intervals.jackknife(
         metrics.figures(
-            Scored(["a", "b", "c"], probabilities, truth, places), intervals.leave_one_out(6)
+            Predictions.from_arrays(["a", "b", "c"], probabilities, truth, places),
+            intervals.leave_one_out(6),
         )["macro_recall"]
     )
     assert plain is not None

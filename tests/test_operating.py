@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, precision_score, recall_score
 
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import operating
-from animl_pipeline.evaluation.scored import Scored
 
 
 @settings(deadline=None, max_examples=100)
@@ -86,7 +86,7 @@ def test_a_wanted_figure_lies_in_the_interval_of_what_the_threshold_gives_elsewh
 
 
 def test_a_wanted_figure_that_no_threshold_reaches_is_none() -> None:
-    scored = Scored(
+    scored = Predictions.from_arrays(
         ["a", "b"], np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([1, 0]), [("d", "x")] * 2
     )
     row = operating.points(scored, scored, {"precision": 0.9, "recall": 0.5})["precision"]
@@ -95,7 +95,9 @@ def test_a_wanted_figure_that_no_threshold_reaches_is_none() -> None:
 
 def test_an_image_is_as_sure_as_its_least_sure_crop_and_right_if_all_are() -> None:
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
-    scored = Scored(["a", "b"], probabilities, np.array([0, 1, 1]), [("d", "x")] * 3)
+    scored = Predictions.from_arrays(
+        ["a", "b"], probabilities, np.array([0, 1, 1]), [("d", "x")] * 3
+    )
     sure, right = operating.image_sureness(scored, [("d", "1"), ("d", "1"), ("d", "2")])
     assert sure.tolist() == [0.6, 0.8]
     assert right.tolist() == [False, True]
@@ -120,10 +122,12 @@ def test_where_no_precision_is_reached_a_person_looks_at_all() -> None:
     assert row["checked"] == {"review": 1.0, "precision": None}
 
 
-def of_empties(empty: list[float], truth: list[int]) -> Scored:
+def of_empties(empty: list[float], truth: list[int]) -> Predictions:
     """Crops with so much probability of `empty`; a truth of 0 is one, 1 a fox."""
     probabilities = np.stack([empty, 1 - np.array(empty)], axis=1)
-    return Scored(["empty", "fox"], probabilities, np.array(truth), [("d", "x")] * len(truth))
+    return Predictions.from_arrays(
+        ["empty", "fox"], probabilities, np.array(truth), [("d", "x")] * len(truth)
+    )
 
 
 def test_empties_are_skipped_from_the_surest_down_until_too_many_animals_are_lost() -> None:

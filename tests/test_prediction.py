@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from animl_pipeline.classifier import card, networks
+from animl_pipeline.classifier import card, networks, predicting
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.classifier.preprocessing import make_transform
-from animl_pipeline.evaluation import predicting
 from animl_pipeline.report import gradcam
 from animl_pipeline.running import devices
 
@@ -43,9 +43,11 @@ def noise(seed: int, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(pixels, mode)
 
 
-def predicted(folder: Path, rows: pd.DataFrame) -> predicting.Predicted:
+def predicted(folder: Path, rows: pd.DataFrame) -> Predictions:
     fabric = devices.make_fabric("cpu", "32-true")
-    return predicting.predict(fabric, network(), CARD, rows, folder, "test")
+    return predicting.predict_rows(
+        predicting.Predictor(fabric, network(), CARD), rows, folder, "test"
+    )
 
 
 @torch.inference_mode()
@@ -64,9 +66,11 @@ def test_predictions_are_what_the_network_says_of_the_picture(tmp_path: Path) ->
     pictures = torch.stack([make_transform(CARD)(noise(seed)) for seed in (0, 1)])
     with torch.inference_mode():
         expected = torch.softmax(network()(pictures).double(), dim=1).numpy()
-    soft = found.table[["prob_bird", "prob_fox"]].to_numpy()
+    soft = found.to_table()[["prob_bird", "prob_fox"]].to_numpy()
     np.testing.assert_allclose(soft, expected, atol=1e-5)
-    assert found.table["predicted"].tolist() == [CARD.labels[i] for i in expected.argmax(axis=1)]
+    assert found.to_table()["predicted"].tolist() == [
+        CARD.labels[i] for i in expected.argmax(axis=1)
+    ]
 
 
 def test_a_picture_whose_channels_are_nearly_equal_is_grey(tmp_path: Path) -> None:
@@ -96,7 +100,9 @@ def test_what_cannot_be_read_is_left_out_of_every_column(
     rows = crops(tmp_path, noise(0), b"no picture", noise(0, "L"))
     found = predicted(tmp_path, rows)
     assert (
-        found.table["crop"].tolist() == found.rows["crop"].tolist() == ["isle/0.png", "isle/2.png"]
+        found.to_table()["crop"].tolist()
+        == found.rows["crop"].tolist()
+        == ["isle/0.png", "isle/2.png"]
     )
     assert found.grey.tolist() == [False, True]
     assert found.unreadable == ["isle/1.png"]
@@ -105,7 +111,7 @@ def test_what_cannot_be_read_is_left_out_of_every_column(
 
 def test_labels_of_the_network_are_gathered_into_targets(tmp_path: Path) -> None:
     found = predicted(tmp_path, crops(tmp_path, noise(0)))
-    mapped = found.as_targets({"animal": ["fox", "bird"], "other": []}).table
+    mapped = found.as_labels({"animal": ["fox", "bird"], "other": []}).to_table()
     assert mapped[["prob_animal", "prob_other"]].to_numpy().tolist() == [[1.0, 0.0]]
     assert mapped["predicted"].tolist() == ["animal"]
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
-from animl_pipeline.evaluation import breakdown, predicting
+from animl_pipeline.classifier.predictions import Predictions
+from animl_pipeline.evaluation import breakdown
 from animl_pipeline.evaluation import figures as evaluation
 from animl_pipeline.evaluation.against.comparison import Other, compare
 from animl_pipeline.report.gallery import Pictures
@@ -65,7 +66,7 @@ def made_predictions(
     return pd.concat([table, pd.DataFrame(columns)], axis=1)
 
 
-def as_split(table: pd.DataFrame, labels: list[str]) -> evaluation.Split:
+def as_split(table: pd.DataFrame, labels: list[str]) -> Predictions:
     """The predictions beside rows of a dataset: two crops an image, three a sequence, some grey."""
     rng, row = np.random.default_rng(1), np.arange(len(table))
     rows = table[["crop", "image", "dataset", "location", "label"]].assign(
@@ -75,8 +76,8 @@ def as_split(table: pd.DataFrame, labels: list[str]) -> evaluation.Split:
         width=rng.uniform(0.05, 0.3, len(table)),
         height=rng.uniform(0.05, 0.3, len(table)),
     )
-    predicted = predicting.Predicted(table, rows, rng.random(len(table)) < 0.4, [])
-    return evaluation.split_of(predicted, labels)
+    probabilities = table[[f"prob_{label}" for label in labels]].to_numpy()
+    return Predictions(rows, labels, probabilities, rng.random(len(table)) < 0.4, [])
 
 
 def made_history(epochs: int = 20) -> pd.DataFrame:
@@ -140,7 +141,7 @@ def evaluation_of(
     }
     return {
         "metrics": content,
-        "scored": {name: part.scored for name, part in parts.items()},
+        "scored": parts,
         "history": made_history(),
         "pictures": None,
     }
@@ -360,7 +361,7 @@ def everything() -> dict[str, Any]:
     inputs = evaluation_of(labels=["empty", *LABELS])
     scored = inputs["scored"]["test"]
     content = inputs["metrics"]
-    half = np.array([int(location) % 2 == 0 for _, location in scored.places])
+    half = np.array([int(location) % 2 == 0 for _, location in scored.locations])
     content["seen_against_new"] = breakdown.gap(scored.only(half), scored.only(~half))
     other = Other(
         "rival",

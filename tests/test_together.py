@@ -14,7 +14,7 @@ from small_dataset import TINY, make_dataset
 
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import crops
-from animl_pipeline.classifier.card import Predictions
+from animl_pipeline.classifier.predicting import Outputs, predict_batches
 from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.errors import OptionError
 from animl_pipeline.running import devices, perform, processes
@@ -91,8 +91,8 @@ def test_the_loss_on_val_is_that_of_one_process_with_the_same_weights(
     data = crops.Crops(run_of_two / "crops", list(rows["crop"]), truth, make_transform(card))
     fabric = devices.make_fabric("cpu", "32-true")
     batches = crops.loader(data, workers=0, batch_size=2)
-    found = classifier.predict(fabric, fabric.setup(network), batches, "val")
-    figures = loop.score(found, card.labels)
+    outputs = predict_batches(fabric, fabric.setup(network), batches, "val")
+    figures = loop.score(outputs.as_predictions(rows, card.labels))
     row = pd.read_csv(run_of_two / "runs/two/history.csv").iloc[card.epoch]
     assert figures["log_loss"] == pytest.approx(row["val_loss"], rel=1e-5)
 
@@ -113,11 +113,11 @@ def test_other_stages_are_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gathering_what_one_process_predicted_changes_nothing() -> None:
-    soft = np.random.default_rng(0).dirichlet([1, 1], 3)
-    own = Predictions(soft, np.array([0, 1, 1]), np.array([True, False, True, True]))
-    found = distributed.gathered(own, 4)
-    np.testing.assert_array_equal(found.probabilities, soft)
-    np.testing.assert_array_equal(found.readable, own.readable)
+    soft = np.random.default_rng(0).dirichlet([1, 1], 4)
+    own = Outputs(soft, np.zeros(4), np.array([True, False, True, True]))
+    gathered = distributed.gather_outputs(own, 4)
+    np.testing.assert_array_equal(gathered.probabilities, soft)
+    np.testing.assert_array_equal(gathered.readable, own.readable)
 
 
 def test_a_cluster_s_own_numbering_is_not_torchrun_s(monkeypatch: pytest.MonkeyPatch) -> None:

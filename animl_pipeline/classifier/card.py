@@ -1,4 +1,4 @@
-"""The classifier: its network, the checkpoint that knows itself, and prediction; no training."""
+"""The classifier: its network, and the checkpoint that knows itself."""
 
 import dataclasses
 import json
@@ -6,13 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import nn
 from torchvision.transforms import v2
 
 from animl_pipeline.classifier import kinds, networks
@@ -20,7 +15,6 @@ from animl_pipeline.classifier.weights import NAME as WEIGHTS
 from animl_pipeline.classifier.weights import read_weights
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files import whole
-from animl_pipeline.running.workers import progress
 
 FORMAT_VERSION = "1"
 CARD = "model.json"
@@ -127,44 +121,3 @@ def load(folder: Path) -> tuple[nn.Module, Card]:
     except RuntimeError as error:
         raise InputInvalid(f"{folder / WEIGHTS} does not fit {CARD}: {error}") from error
     return network.eval(), card
-
-
-def probabilities(logits: Tensor) -> NDArray[np.float64]:
-    """Return softmax of logits (n, labels) in double precision, to 9 decimals, as files hold it."""
-    soft = torch.softmax(logits.double(), dim=1).cpu().numpy()
-    return np.asarray(np.round(soft, 9))
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Probabilities (n, labels), truth (n,), and which crops of the loader could be read."""
-
-    probabilities: NDArray[np.float64]
-    truth: NDArray[np.int64]
-    readable: NDArray[np.bool_]
-
-
-@torch.inference_mode()
-def predict(
-    fabric: Fabric, network: nn.Module, loader: "DataLoader[Any]", title: str
-) -> Predictions:
-    """Return the network's predictions for a loader of (pictures, truth, read), in its order.
-
-    A crop that could not be read (`read` is not 0) is left out of probabilities and truth.
-    """
-    network.eval()
-    logits, truths, readables = [], [], []
-    with progress(len(loader.dataset), title=title, unit="crop") as bar:  # type: ignore[arg-type]
-        for batch in loader:
-            pictures, truth, read = fabric.to_device(batch)
-            readable = read == 0
-            found = network(pictures.contiguous(memory_format=torch.channels_last))
-            logits.append(found[readable].float().cpu())
-            truths.append(truth[readable].cpu())
-            readables.append(readable.cpu())
-            bar.update(len(truth))
-    return Predictions(
-        probabilities(torch.cat(logits)),
-        torch.cat(truths).numpy(),
-        torch.cat(readables).numpy(),
-    )

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from animl_pipeline.classifier.predictions import Bools, Floats, Ints, Predictions
 from animl_pipeline.evaluation import calibration, intervals, metrics
-from animl_pipeline.evaluation.scored import Floats, Ints, Rows, Scored
 
 SMALL_BOX_MAX = 0.02  # of the image's area: below it few pixels are left of the animal
 FIGURES = ("accuracy", "macro_average_precision")
 
 
-def headline(scored: Scored) -> dict[str, Any]:
+def headline(scored: Predictions) -> dict[str, Any]:
     """Return n, locations, labels, and accuracy and macro average precision with intervals.
 
     The intervals are those of `metrics.evaluate`: one figure has one interval. `labels` is how many
@@ -24,14 +24,14 @@ def headline(scored: Scored) -> dict[str, Any]:
     values = _values(scored)
     return {
         "n": len(scored),
-        "locations": len(set(scored.places)),
+        "locations": len(set(scored.locations)),
         "labels": len(np.unique(scored.truth)),
         **{name: metrics.number(values[name][0]) for name in FIGURES},
         "intervals": {name: metrics.interval(scored, name, values) for name in FIGURES},
     }
 
 
-def _values(scored: Scored) -> dict[str, Floats]:
+def _values(scored: Predictions) -> dict[str, Floats]:
     """Return FIGURES, and each label's average precision, under `leave_one_out` weights."""
     if not len(scored):
         return {name: np.full(1, np.nan) for name in FIGURES}
@@ -47,21 +47,21 @@ def _values(scored: Scored) -> dict[str, Floats]:
     }
 
 
-def _macro(scored: Scored, aps: Floats) -> Floats:
+def _macro(scored: Predictions, aps: Floats) -> Floats:
     """Return the mean (m,) of the average precisions (labels, m); NaN with fewer than 2 labels."""
     several = len(np.unique(scored.truth)) > 1
     return metrics.mean_of_known(aps) if several else np.full(aps.shape[1], np.nan)
 
 
-def by_location(scored: Scored) -> list[dict[str, Any]]:
+def by_location(scored: Predictions) -> list[dict[str, Any]]:
     """Return n, labels, accuracy and macro average precision of each location, by name."""
     rows: dict[tuple[str, str], list[int]] = {}
-    for row, place in enumerate(scored.places):
+    for row, place in enumerate(scored.locations):
         rows.setdefault(place, []).append(row)
     return [_location(place, scored.only(np.array(rows[place]))) for place in sorted(rows)]
 
 
-def _location(place: tuple[str, str], here: Scored) -> dict[str, Any]:
+def _location(place: tuple[str, str], here: Predictions) -> dict[str, Any]:
     dataset, location = place
     aps = metrics.label_average_precisions(here)
     return {
@@ -74,20 +74,20 @@ def _location(place: tuple[str, str], here: Scored) -> dict[str, Any]:
     }
 
 
-def groups(scored: Scored, grey: Rows, areas: Floats) -> dict[str, Any]:
+def groups(scored: Predictions, grey: Bools, areas: Floats) -> dict[str, Any]:
     """Return the headline by light (n,) and by the box's share of the image's area (n,)."""
     small = areas < SMALL_BOX_MAX
     masks = {"day": ~grey, "night": grey, "small box": small, "large box": ~small}
     return {name: headline(scored.only(mask)) for name, mask in masks.items()}
 
 
-def sequences(scored: Scored, names: list[str]) -> dict[str, Any]:
+def sequences(scored: Predictions, names: list[str]) -> dict[str, Any]:
     """Return the headline of whole sequences, by the mean logit over the crops of each.
 
     `names` (n,) tells the sequences of one location apart. A sequence with crops of several
     labels has no one answer: it is left out and counted.
     """
-    keys = list(zip(scored.places, names, strict=True))
+    keys = list(zip(scored.locations, names, strict=True))
     number = {key: i for i, key in enumerate(sorted(set(keys)))}
     index = np.array([number[key] for key in keys])
     n = len(number)
@@ -98,11 +98,11 @@ def sequences(scored: Scored, names: list[str]) -> dict[str, Any]:
     np.minimum.at(least, index, scored.truth)
     np.maximum.at(most, index, scored.truth)
     places = [place for place, _ in sorted(number)]
-    whole = Scored(scored.labels, means, most, places).only(least == most)
+    whole = Predictions.from_arrays(scored.labels, means, most, places).only(least == most)
     return headline(whole) | {"of_several_labels": int((least != most).sum())}
 
 
-def gap(seen: Scored, new: Scored) -> dict[str, Any]:
+def gap(seen: Predictions, new: Predictions) -> dict[str, Any]:
     """Return both sides, and by how much the classifier is better at the locations it knows.
 
     On the crops of the labels that both sides have, since labels differ in how hard they are;
@@ -119,7 +119,7 @@ def gap(seen: Scored, new: Scored) -> dict[str, Any]:
     }
 
 
-def _left_out(scored: Scored, both: Ints) -> dict[str, int]:
+def _left_out(scored: Predictions, both: Ints) -> dict[str, int]:
     """Return how many crops there are of each label that is not in `both`."""
     counts = np.bincount(scored.truth, minlength=len(scored.labels))
     others = np.setdiff1d(scored.truth, both)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
-from animl_pipeline.evaluation.scored import Floats, Ints, Scored
+from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
 
 BINS = 15  # of equal width, as torchmetrics' default
 FLOOR = 5e-10  # half of the last decimal of a written probability, for those written as 0
@@ -28,7 +28,7 @@ def soften(probabilities: Floats, temperature: float) -> Floats:
     return np.asarray(special.softmax(logits(probabilities) / temperature, axis=1))
 
 
-def fit_temperature(scored: Scored) -> float:
+def fit_temperature(scored: Predictions) -> float:
     """Return the temperature of the least log loss, drawn towards 1 by how little the rows tell.
 
     Locations differ in how sure a classifier may be, so a few of them tell little about the next.
@@ -47,7 +47,7 @@ def fit_temperature(scored: Scored) -> float:
     return round(float(np.exp(kept * best)), 6)
 
 
-def least_loss(scored: Scored, *, towards_1: float = 0.0) -> float:
+def least_loss(scored: Predictions, *, towards_1: float = 0.0) -> float:
     """Return the temperature T of the least log loss on these very rows, within TEMPERATURES.
 
     To the sum of their losses `towards_1` (log T)^2 / 2 is added.
@@ -72,7 +72,7 @@ def _slopes(scaled: Floats, truth: Ints) -> tuple[Floats, Floats]:
     return scaled[np.arange(len(truth)), truth] - mean, spread
 
 
-def _standard_error(scaled: Floats, scored: Scored) -> float:
+def _standard_error(scaled: Floats, scored: Predictions) -> float:
     """Return the error of the best log T over the locations, from logits (n, labels) at it.
 
     The sandwich for clustered rows (Liang & Zeger 1986): the spread of the locations' slopes over

@@ -44,7 +44,7 @@ apart, by macro average precision and by accuracy, 0.05 being wanted; and of pai
 import numpy as np
 from scipy import special, stats
 
-from animl_pipeline.evaluation.scored import Floats, Rows
+from animl_pipeline.classifier.predictions import Bools, Floats
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -97,7 +97,7 @@ def doubt(groups: int) -> float:
     return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / groups))
 
 
-def widened(ends: list[float], mean: float, doubts: Floats, *, perfect: Rows) -> list[float]:
+def widened(ends: list[float], mean: float, doubts: Floats, *, perfect: Bools) -> list[float]:
     """Return the interval of a mean over labels with the doubt of those that show no spread added.
 
     `doubts` (labels,) is 0 for those that show some; `perfect` (labels,) are at 1, the others at 0.

@@ -6,11 +6,11 @@ label's own. It needs no second network, and no temperature changes its order by
 
 import numpy as np
 
+from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
 from animl_pipeline.evaluation import calibration
-from animl_pipeline.evaluation.scored import Floats, Ints, Scored
 
 
-def margins(scored: Scored) -> tuple[Floats, Ints]:
+def margins(scored: Predictions) -> tuple[Floats, Ints]:
     """Return for each row the margin of the best other label over its own, and that label (n,)."""
     logits, rows = calibration.logits(scored.probabilities), np.arange(len(scored))
     own = logits[rows, scored.truth]
@@ -20,10 +20,10 @@ def margins(scored: Scored) -> tuple[Floats, Ints]:
     return others[rows, best] - own, np.asarray(best)
 
 
-def ranked(scored: Scored) -> tuple[Ints, Floats, Ints]:
+def ranked(scored: Predictions) -> tuple[Ints, Floats, Ints]:
     """Return the rows from the likeliest error down, their margins, and the label suggested.
 
-    Rows that the classifier would label as they are labelled are not among them.
+    Bools that the classifier would label as they are labelled are not among them.
     """
     margin, suggested = margins(scored)
     order = np.argsort(-margin, kind="stable")

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.evaluation.scored import Floats
 from animl_pipeline.files import whole
 
 Mapping = dict[str, list[str]]
@@ -50,23 +47,3 @@ def by_name(targets: list[str], *, members: list[str]) -> Mapping:
         target: [name for name in members if name.casefold() == target.casefold()]
         for target in targets
     }
-
-
-def summed(probabilities: Floats, members: list[str], mapping: Mapping) -> Floats:
-    """Return the probability of each target (n, targets): the sum over its members.
-
-    The log of a sum of probabilities is the logsumexp of their logits, up to a constant of the row.
-    """
-    column = {name: number for number, name in enumerate(members)}
-    return np.stack(
-        [probabilities[:, [column[name] for name in names]].sum(axis=1)
-         for names in mapping.values()],
-        axis=1,
-    )  # fmt: skip
-
-
-def normalised(probabilities: Floats) -> Floats:
-    """Return the probabilities (n, targets) with every row summing to 1, as of a softmax."""
-    total = probabilities.sum(axis=1, keepdims=True)
-    even = np.full_like(probabilities, 1 / probabilities.shape[1])
-    return np.asarray(np.divide(probabilities, total, out=even, where=total > 0))

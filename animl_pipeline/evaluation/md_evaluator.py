@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from animl_pipeline.classifier.predictions import Floats, Predictions
 from animl_pipeline.evaluation import metrics
-from animl_pipeline.evaluation.scored import Floats, Scored
 from animl_pipeline.files import whole
 
 TOP = (1, 3)
 NOTHING = 1e-8  # what it divides by for a label that is never predicted
 
 
-def write(folder: Path, scored: dict[str, Scored], crops: dict[str, list[str]]) -> None:
+def write(folder: Path, scored: dict[str, Predictions], crops: dict[str, list[str]]) -> None:
     """Write the four files of the splits; `crops` are the paths of the rows of each."""
     for split, of_split in scored.items():
         table = _outputs(of_split, crops[split])
@@ -41,13 +41,13 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(part, index=False, lineterminator="\n")
 
 
-def _weights(scored: Scored) -> Floats:
+def _weights(scored: Predictions) -> Floats:
     """Return n / (c n_label) for each row (n,), c being the number of labels with rows."""
     counts = np.bincount(scored.truth)
     return np.asarray(len(scored) / (np.count_nonzero(counts) * counts[scored.truth]))
 
 
-def _outputs(scored: Scored, crops: list[str]) -> pd.DataFrame:
+def _outputs(scored: Predictions, crops: list[str]) -> pd.DataFrame:
     table = pd.DataFrame({
         "path": crops,
         "label": [scored.labels[i] for i in scored.truth],
@@ -57,7 +57,7 @@ def _outputs(scored: Scored, crops: list[str]) -> pd.DataFrame:
     return pd.concat([table, soft], axis=1)
 
 
-def _overall(scored: Scored) -> dict[str, float]:
+def _overall(scored: Predictions) -> dict[str, float]:
     own, weights = scored.probabilities[np.arange(len(scored)), scored.truth], _weights(scored)
     loss = metrics.surprise(scored)
     found = {"loss": float(loss.mean()), "loss_weighted": float((loss * weights).mean())}
@@ -69,7 +69,7 @@ def _overall(scored: Scored) -> dict[str, float]:
     }
 
 
-def _label_stats(split: str, scored: Scored) -> pd.DataFrame:
+def _label_stats(split: str, scored: Predictions) -> pd.DataFrame:
     """Return precision (0 for a label never predicted) and recall (NaN without examples)."""
     matrix = metrics.confusion_matrix(scored)
     hits, said, held = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1).astype(float)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from animl_pipeline.classifier.predictions import Bools, Floats, Ints, Predictions
 from animl_pipeline.evaluation import calibration, intervals
-from animl_pipeline.evaluation.scored import Floats, Ints, Rows, Scored
 
 FORMAT_VERSION = "1"
 TOP = (3, 5)  # the k of top-k accuracy
@@ -26,7 +26,7 @@ BLOCK = 2048  # distinct scores at a time, to bound memory
 EXACT_IN_FLOAT32 = 2**24  # whole numbers up to it, and so sums of them in any order
 
 
-def average_precision(scores: Floats, positive: Rows, group: Ints, weights: Floats) -> Floats:
+def average_precision(scores: Floats, positive: Bools, group: Ints, weights: Floats) -> Floats:
     """Return the average precision (m,) of one label under m weightings of the groups of rows.
 
     `scores` (n,), `positive` (n,), `group` (n,) from 0, `weights` (groups, m). NaN where no
@@ -63,7 +63,7 @@ def _weighted(counts: Any, weights: Any) -> Floats:
     return np.asarray((counts.astype(weights.dtype) @ weights).astype(np.float64))
 
 
-def label_average_precisions(scored: Scored, weights: Floats | None = None) -> Floats:
+def label_average_precisions(scored: Predictions, weights: Floats | None = None) -> Floats:
     """Return the average precision of every label (labels, m); NaN for one without examples.
 
     `weights` (groups, m) is of the locations; without it every row counts once, and m is 1.
@@ -76,7 +76,7 @@ def label_average_precisions(scored: Scored, weights: Floats | None = None) -> F
     ])  # fmt: skip
 
 
-def figures(scored: Scored, weights: Floats) -> dict[str, Floats]:
+def figures(scored: Predictions, weights: Floats) -> dict[str, Floats]:
     """Return every figure (m,) under m weightings of the locations (groups, m).
 
     The keys are those of a split in metrics.json; of a label `<figure>/<label>`.
@@ -115,14 +115,14 @@ def figures(scored: Scored, weights: Floats) -> dict[str, Floats]:
     return found
 
 
-def surprise(scored: Scored) -> Floats:
+def surprise(scored: Predictions) -> Floats:
     """Return -log of the probability of the true label (n,), kept finite: the log loss of each."""
     own = scored.probabilities[np.arange(len(scored)), scored.truth]
     own = own / scored.probabilities.sum(axis=1)
     return np.asarray(-np.log(np.clip(own, np.finfo(np.float64).eps, 1.0)))
 
 
-def _calibration_gaps(scored: Scored, weights: Floats) -> Floats:
+def _calibration_gaps(scored: Predictions, weights: Floats) -> Floats:
     """Return the sum over bins of |right - top probability|, summed over the rows of each (m,)."""
     top = scored.probabilities.max(axis=1)
     bins = calibration.bins_of(top)
@@ -130,7 +130,7 @@ def _calibration_gaps(scored: Scored, weights: Floats) -> Floats:
     return np.asarray(np.abs(gaps).sum(axis=0))
 
 
-def _top(scored: Scored, k: int, weights: Floats) -> Floats:
+def _top(scored: Predictions, k: int, weights: Floats) -> Floats:
     """Return the share whose label is among the k most probable, ties broken as scikit-learn."""
     own = scored.probabilities[np.arange(len(scored)), scored.truth][:, None]
     later = np.arange(len(scored.labels)) > scored.truth[:, None]
@@ -139,13 +139,13 @@ def _top(scored: Scored, k: int, weights: Floats) -> Floats:
     return _ratio(_summed(scored, inside, weights), _summed(scored, np.ones(len(scored)), weights))
 
 
-def _summed(scored: Scored, values: Floats, weights: Floats) -> Floats:
+def _summed(scored: Predictions, values: Floats, weights: Floats) -> Floats:
     """Return the sum of values (n,) under each weighting (m,)."""
     return np.asarray(np.bincount(scored.group, values, scored.groups) @ weights)
 
 
 def _sums(
-    scored: Scored, kind: Ints, kinds: int, weights: Floats, of: Floats | None = None
+    scored: Predictions, kind: Ints, kinds: int, weights: Floats, of: Floats | None = None
 ) -> Floats:
     """Return the count of rows, or the sum of `of` (n,), by kind (n,): (kinds, m)."""
     cells = kind * scored.groups + scored.group
@@ -158,12 +158,12 @@ def _ratio(part: Any, of: Any, empty: float = np.nan) -> Floats:
     return np.asarray(np.divide(part, of, out=full, where=np.asarray(of) > 0))
 
 
-def _mean(values: Floats, present: Rows) -> Floats:
+def _mean(values: Floats, present: Bools) -> Floats:
     """Return the mean over the labels that are present (labels, m) -> (m,)."""
     return _ratio(np.where(present, values, 0.0).sum(axis=0), present.sum(axis=0))
 
 
-def calibration_figures(scored: Scored) -> dict[str, Any]:
+def calibration_figures(scored: Predictions) -> dict[str, Any]:
     """Return log loss, expected calibration error and the bins of the reliability diagram."""
     n = len(scored)
     gaps = _calibration_gaps(scored, np.ones((scored.groups, 1)))
@@ -174,7 +174,7 @@ def calibration_figures(scored: Scored) -> dict[str, Any]:
     }
 
 
-def log_loss_change(before: Scored, after: Scored) -> dict[str, Any]:
+def log_loss_change(before: Predictions, after: Predictions) -> dict[str, Any]:
     """Return by how much log loss rises (below 0: falls) on the same rows, with its interval."""
     weights = intervals.leave_one_out(before.groups)
     n = _summed(before, np.ones(len(before)), weights)
@@ -190,7 +190,7 @@ def mean_of_known(aps: Floats) -> Floats:
     return _mean(aps, ~np.isnan(aps))
 
 
-def evaluate(scored: Scored) -> dict[str, Any]:
+def evaluate(scored: Predictions) -> dict[str, Any]:
     """Return the figures of one split of at least one row, as metrics.json holds them."""
     values = figures(scored, intervals.leave_one_out(scored.groups))
     counts = np.bincount(scored.truth, minlength=len(scored.labels))
@@ -215,7 +215,7 @@ def evaluate(scored: Scored) -> dict[str, Any]:
     }
 
 
-def interval(scored: Scored, name: str, values: dict[str, Floats]) -> list[float] | None:
+def interval(scored: Predictions, name: str, values: dict[str, Floats]) -> list[float] | None:
     """Return the interval of a figure; of a label's, by the locations that hold the label.
 
     `values` are all `figures` under `intervals.leave_one_out` weights.
@@ -239,12 +239,12 @@ def interval(scored: Scored, name: str, values: dict[str, Floats]) -> list[float
     return intervals.widened(ends, float(values[name][0]), np.array(doubts), perfect=perfect)
 
 
-def _holders(scored: Scored, label: str) -> int:
+def _holders(scored: Predictions, label: str) -> int:
     """Return how many locations hold a label."""
     return len(np.unique(scored.group[scored.truth == scored.labels.index(label)]))
 
 
-def confusion_matrix(scored: Scored) -> Ints:
+def confusion_matrix(scored: Predictions) -> Ints:
     """Return counts (labels, labels), rows true, columns predicted."""
     c = len(scored.labels)
     return _table(scored.truth * c + scored.predicted, c, c)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from animl_pipeline.classifier.predictions import Bools, Floats, Ints, Predictions
 from animl_pipeline.evaluation import intervals
-from animl_pipeline.evaluation.scored import Floats, Ints, Rows, Scored
 
 REVIEW_PRECISIONS = (0.9, 0.95, 0.99)
 EMPTY_LOSSES = (0.0, 0.01, 0.05)
@@ -20,7 +20,7 @@ WANTED = ("precision", "recall")
 DECIMALS_MIN = 3
 
 
-def threshold(scores: Floats, positive: Rows, *, figure: str, wanted: float) -> float | None:
+def threshold(scores: Floats, positive: Bools, *, figure: str, wanted: float) -> float | None:
     """Return the threshold at which the rows scored so or higher have the wanted figure.
 
     For precision the lowest, which keeps most; for recall the highest, which errs least. None where
@@ -50,14 +50,16 @@ def rounded(values: Floats, index: int) -> float:
     return value
 
 
-def _downwards(scores: Floats, positive: Rows) -> tuple[Floats, Ints, Ints]:
+def _downwards(scores: Floats, positive: Bools) -> tuple[Floats, Ints, Ints]:
     """Return the distinct scores from the highest, and of the rows so far the hits and all."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)  # of the rows of one score
     return scores[order][last], np.cumsum(positive[order])[last], np.flatnonzero(last) + 1
 
 
-def points(chosen_on: Scored, checked_on: Scored, wanted: dict[str, float]) -> dict[str, Any]:
+def points(
+    chosen_on: Predictions, checked_on: Predictions, wanted: dict[str, float]
+) -> dict[str, Any]:
     """Return per wanted figure and label the threshold, what it gave, and what it gives here."""
     found = {}
     for figure in WANTED:
@@ -74,7 +76,7 @@ def points(chosen_on: Scored, checked_on: Scored, wanted: dict[str, float]) -> d
     return found
 
 
-def at_threshold(scored: Scored, label: int, value: float) -> dict[str, Any]:
+def at_threshold(scored: Predictions, label: int, value: float) -> dict[str, Any]:
     """Return precision, recall and F1 of the rows with that probability or more, with intervals."""
     weights = intervals.leave_one_out(scored.groups)
     taken, own = scored.probabilities[:, label] >= value, scored.truth == label
@@ -93,7 +95,7 @@ def at_threshold(scored: Scored, label: int, value: float) -> dict[str, Any]:
     return found | {"f1": float(2 * both[0] / (said[0] + held[0])) if known else None}
 
 
-def image_sureness(scored: Scored, images: list[tuple[str, str]]) -> tuple[Floats, Rows]:
+def image_sureness(scored: Predictions, images: list[tuple[str, str]]) -> tuple[Floats, Bools]:
     """Return for each image the least top probability of its crops, and whether all are right.
 
     An image is done without a person only if every crop on it is.
@@ -107,7 +109,7 @@ def image_sureness(scored: Scored, images: list[tuple[str, str]]) -> tuple[Float
 
 
 def review(
-    chosen_on: tuple[Floats, Rows] | None, checked_on: tuple[Floats, Rows]
+    chosen_on: tuple[Floats, Bools] | None, checked_on: tuple[Floats, Bools]
 ) -> dict[str, Any]:
     """Return the review-effort curve: sureness of images, and whether they are right, in; work out.
 
@@ -129,7 +131,7 @@ def review(
     return {"images": len(sure), "curve": curve, "wanted": rows}
 
 
-def _checked(sure: Floats, right: Rows, value: float | None) -> dict[str, Any]:
+def _checked(sure: Floats, right: Bools, value: float | None) -> dict[str, Any]:
     """Return what a threshold leaves to a person, and how precise the rest is."""
     taken = sure >= (np.inf if value is None else value)
     precision = float(right[taken].mean()) if taken.any() else None
@@ -137,7 +139,7 @@ def _checked(sure: Floats, right: Rows, value: float | None) -> dict[str, Any]:
 
 
 def skipped_empties(
-    chosen_on: Scored | None, checked_on: Scored, empty: int
+    chosen_on: Predictions | None, checked_on: Predictions, empty: int
 ) -> list[dict[str, Any]]:
     """Return the share of the empty crops that can be skipped at the loss of so many of the others.
 
@@ -155,7 +157,7 @@ def skipped_empties(
     return rows
 
 
-def _skipping(scored: Scored, empty: int, loss: float) -> float | None:
+def _skipping(scored: Predictions, empty: int, loss: float) -> float | None:
     """Return the highest threshold that skips the most empty crops at that loss; None for none."""
     own = scored.truth == empty
     values, hits, taken = _downwards(scored.probabilities[:, empty], own)
@@ -163,7 +165,7 @@ def _skipping(scored: Scored, empty: int, loss: float) -> float | None:
     return rounded(values, int(hits.argmax())) if hits.any() else None
 
 
-def _skipped(scored: Scored, empty: int, value: float | None) -> dict[str, float | None]:
+def _skipped(scored: Predictions, empty: int, value: float | None) -> dict[str, float | None]:
     """Return what share of the empty crops a threshold skips, and what share of the others."""
     own = scored.truth == empty
     taken = scored.probabilities[:, empty] >= (np.inf if value is None else value)

@@ -4,27 +4,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lightning_fabric import Fabric
-from torch import nn
 
-from animl_pipeline.classifier.card import Card
+from animl_pipeline.classifier import predicting
+from animl_pipeline.classifier.predicting import Predictor
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.evaluation import predicting
-from animl_pipeline.evaluation.figures import Split, split_of
 from animl_pipeline.evaluation.mapping import Mapping
 
 
 def predicted(
-    fabric: Fabric,
-    network: nn.Module,
-    card: Card,
+    predictor: Predictor,
     dataset: pd.DataFrame,
     crops_dir: Path,
     *,
     wanted: list[str],
     asked: list[str],
     targets: Mapping | None,
-) -> tuple[dict[str, Split], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, Predictions], dict[str, dict[str, Any]]]:
     """Return the splits `wanted`, in that order, and of each with any what could not be read.
 
     One that is not `asked` for is left out where it has no crop, or none that can be read.
@@ -32,14 +28,14 @@ def predicted(
     Raises:
         InputInvalid: nothing is in a split that is asked for, or a label is not known.
     """
-    labels = list(targets or card.labels)
+    labels = list(targets or predictor.card.labels)
     splits, unreadable = {}, {}
     for name in wanted:
         rows = dataset[dataset["split"] == name]
         if rows.empty and name not in asked:
             continue
         _check(rows, name, labels)
-        found = predicting.predict(fabric, network, card, rows, crops_dir, name)
+        found = predicting.predict_rows(predictor, rows, crops_dir, name)
         if lost := found.unreadable:
             unreadable[name] = {"n": len(lost), "of": len(rows), "crops": lost}
         if found.rows.empty and name not in asked:
@@ -48,7 +44,7 @@ def predicted(
             raise InputInvalid(
                 f"No crop of {name} in {crops_dir} can be read: run `pipeline crop`."
             )
-        splits[name] = split_of(found.as_targets(targets) if targets else found, labels)
+        splits[name] = found.as_labels(targets) if targets else found
     return splits, unreadable
 
 

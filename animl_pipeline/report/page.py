@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from animl_pipeline.artifacts.splits import TRAIN, VAL
-from animl_pipeline.evaluation.scored import Scored
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.report import curves, plots
 from animl_pipeline.report.gallery import Pictures
 
@@ -41,7 +41,7 @@ DECIMALS_MAX = 3  # of what is nearly 1
 def render(
     *,
     metrics: dict[str, Any],
-    scored: dict[str, Scored],
+    scored: dict[str, Predictions],
     history: pd.DataFrame | None,
     pictures: Pictures | None,
 ) -> str:
@@ -180,7 +180,7 @@ def section(
     name: str,
     figures: dict[str, Any],
     labels: list[str],
-    scored: Scored,
+    scored: Predictions,
     pictures: Pictures | None,
 ) -> dict[str, Any]:
     """Return what the template shows of one split beside its figures."""
@@ -267,7 +267,7 @@ def confusion(figures: dict[str, Any], labels: list[str]) -> dict[str, Any] | No
     return {"plot": plot, "shown": len(kept), "of": len(labels), "rows": rows}
 
 
-def precision_recall(known: list[dict[str, Any]], scored: Scored) -> dict[str, Any] | None:
+def precision_recall(known: list[dict[str, Any]], scored: Predictions) -> dict[str, Any] | None:
     """Return the plot of the precision-recall curves of the labels with an average precision."""
     if not known:
         return None

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from animl_pipeline.classifier.card import Card
-    from animl_pipeline.evaluation.figures import Split
+    from animl_pipeline.classifier.predicting import Predictor
+    from animl_pipeline.classifier.predictions import Predictions
 
 SEED = 0  # of the bootstrap
 PACKAGES = ("animl-pipeline", "torch", "torchvision", "numpy", "pandas", "scipy")
@@ -139,6 +140,7 @@ class Options:
 def run(options: Options) -> Counts:
     """Predict every crop of the splits, then score, compare and report."""
     from animl_pipeline.classifier import card as classifier
+    from animl_pipeline.classifier.predicting import Predictor
     from animl_pipeline.evaluation import calibration, metrics
     from animl_pipeline.evaluation import figures as evaluation
     from animl_pipeline.evaluation import splits as predicting
@@ -147,12 +149,12 @@ def run(options: Options) -> Counts:
     network, card = classifier.load(options.run_folder)
     fabric = devices.make_fabric("auto", _precision(card))
     dataset = tables.read(tables.DATASET, options.dataset_file)
-    splits, unreadable = _predicted(fabric, network, card, dataset, options)
+    splits, unreadable = _predicted(Predictor(fabric, network, card), dataset, options)
     asked = [name for name in splits if name != VAL or name in _splits(options.splits)]
     val = splits.get(VAL)
     used = trained_on.read(options.run_folder, dataset, options.dataset_file)
     fitted = val is not None and used.is_of(dataset)
-    temperature = calibration.fit_temperature(val.scored) if val and fitted else card.temperature
+    temperature = calibration.fit_temperature(val) if val and fitted else card.temperature
     wanted = {"precision": options.precision_target, "recall": options.recall_target}
     figures = {
         name: evaluation.figures(
@@ -167,7 +169,7 @@ def run(options: Options) -> Counts:
     this = command_line("evaluate", Options, plain_values(options))
     content: dict[str, Any] = {
         "format_version": metrics.FORMAT_VERSION,
-        "labels": splits[asked[0]].scored.labels,
+        "labels": splits[asked[0]].labels,
         "splits": figures,
         "seen_against_new": evaluation.seen_against_new(splits),
         "comparison": compared,
@@ -204,23 +206,23 @@ def _splits(text: str) -> list[str]:
 
 
 def _predicted(
-    fabric: "Fabric", network: "nn.Module", card: "Card", dataset: "pd.DataFrame", options: Options
-) -> "tuple[dict[str, Split], dict[str, dict[str, Any]]]":
+    predictor: "Predictor", dataset: "pd.DataFrame", options: Options
+) -> "tuple[dict[str, Predictions], dict[str, dict[str, Any]]]":
     """Return the splits asked for; with test what is beside it; and val, for the thresholds."""
     from animl_pipeline.evaluation import mapping, splits
 
     asked = _splits(options.splits)
     wanted = {*asked, VAL, *([SEEN_TEST] if TEST in asked else [])}
     given = options.target_mapping
-    targets = mapping.read(given, members=card.labels) if given else None
+    targets = mapping.read(given, members=predictor.card.labels) if given else None
     return splits.predicted(
-        fabric, network, card, dataset, options.as_trained("crops_dir"),
+        predictor, dataset, options.as_trained("crops_dir"),
         wanted=sorted(wanted, key=ORDER.index), asked=asked, targets=targets,
     )  # fmt: skip
 
 
 def _compared(
-    fabric: "Fabric", name: str, split: "Split", dataset: "pd.DataFrame", options: Options
+    fabric: "Fabric", name: str, split: "Predictions", dataset: "pd.DataFrame", options: Options
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Return the comparison on a split, and what to beware of in it."""
     from animl_pipeline.evaluation.against import comparison, peers
@@ -228,8 +230,10 @@ def _compared(
     if options.compare is None:
         return None, []
     where, crops_dir = options.compared_run or options.compare, options.as_trained("crops_dir")
-    other = peers.of(where, split, fabric, crops_dir, given=options.compare_mapping)
-    found = comparison.compare(split.scored, other, seed=SEED)
+    other = peers.predict_with_peer(
+        where, split, fabric, crops_dir, mapping_file=options.compare_mapping
+    )
+    found = comparison.compare(split, other, seed=SEED)
     if not options.compared_run:
         return found, []
     used = trained_on.read(options.compared_run, dataset, options.dataset_file)
@@ -257,8 +261,8 @@ def _keep_temperature(card: "Card", temperature: float | None, options: Options)
 
 
 def _write(
-    splits: "dict[str, Split]",
-    val: "Split | None",
+    splits: "dict[str, Predictions]",
+    val: "Predictions | None",
     content: dict[str, Any],
     network: "nn.Module",
     card: "Card",
@@ -271,20 +275,19 @@ def _write(
 
     folder, crops_dir = options.folder, options.as_trained("crops_dir")
     for name, split in (splits | ({VAL: val} if val else {})).items():
-        table = split.predicted.table
+        table = split.to_table()
         tables.write(tables.PREDICTIONS, folder / f"predictions_{name}.csv", table)
     for name, split in splits.items():
         path = folder / f"label_errors_{name}.csv"
         tables.write(tables.LABEL_ERRORS, path, evaluation.label_error_table(split))
     whole.write_json(folder / "metrics.json", content)
     if options.md_files:
-        scored = {name: split.scored for name, split in splits.items()}
         crops = {name: list(split.rows["crop"]) for name, split in splits.items()}
-        md_evaluator.write(folder, scored, crops)
+        md_evaluator.write(folder, splits, crops)
     history = options.run_folder / tables.HISTORY.name
     page = report.render(
         metrics=content,
-        scored={name: split.scored for name, split in splits.items()},
+        scored=splits,
         history=tables.read(tables.HISTORY, history) if history.exists() else None,
         pictures=gallery.Pictures(crops_dir, card, network if options.grad_cam else None),
     )

@@ -239,6 +239,7 @@ def run(options: Options) -> Counts:
     if not state.ended(epochs=options.epochs, patience=options.patience):
         keeper = Keeper(
             options.folder, learner, card, identity=options.identity, epochs=options.epochs,
+            crops_dir=options.crops_dir,
             extremes_per_label=options.log_extreme_examples, first_epoch=state.next_epoch,
         )  # fmt: skip
         with keeper, stopping.noted() as stop, memory.readers_told():

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from animl_pipeline.classifier.card import Predictions
+from animl_pipeline.classifier.predicting import Outputs
 from animl_pipeline.running import processes
 
 
@@ -44,24 +44,22 @@ def share(n: int) -> range:
     return range(processes.rank(), n, processes.count())
 
 
-def gathered(own: Predictions | None, n: int) -> Predictions:
-    """Return the predictions of n crops, in order, each process having made those of its `share`.
+def gather_outputs(own: Outputs | None, n: int) -> Outputs:
+    """Return what a network gave for n crops, in order, each process having run its `share`.
 
     Every crop is there once: where the shares differ in size, none is filled up.
     """
-    shares: list[Predictions | None] = [None] * processes.count()
+    shares: list[Outputs | None] = [None] * processes.count()
     if processes.count() == 1:
         shares = [own]
     else:
         dist.all_gather_object(shares, own, group=_control())
-    made = [(rank, one) for rank, one in enumerate(shares) if one is not None]
-    place = np.concatenate([np.arange(n)[rank :: len(shares)] for rank, _ in made])
-    readable = np.concatenate([one.readable for _, one in made])
-    order = np.argsort(place[readable])
-    return Predictions(
-        np.concatenate([one.probabilities for _, one in made])[order],
-        np.concatenate([one.truth for _, one in made])[order],
-        readable[np.argsort(place)],
+    made = [(rank, outputs) for rank, outputs in enumerate(shares) if outputs is not None]
+    order = np.argsort(np.concatenate([np.arange(n)[rank :: len(shares)] for rank, _ in made]))
+    return Outputs(
+        np.concatenate([outputs.probabilities for _, outputs in made])[order],
+        np.concatenate([outputs.spread for _, outputs in made])[order],
+        np.concatenate([outputs.readable for _, outputs in made])[order],
     )
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from animl_pipeline.artifacts.splits import VAL
-from animl_pipeline.classifier import card
+from animl_pipeline.classifier.predicting import predict_batches
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.errors import OptionError, Stopped, TrainingDiverged
 from animl_pipeline.evaluation import metrics
-from animl_pipeline.evaluation.scored import Scored
 from animl_pipeline.running.stopping import Stop
 from animl_pipeline.training import distributed, memory
 from animl_pipeline.training.epoch import Watch
@@ -38,7 +38,7 @@ def fit(
     stop: Stop,
     save_every_s: float,
     save: Callable[[Progress], None],
-    on_epoch: Callable[[Progress, card.Predictions | None, Figures, bool], None],
+    on_epoch: Callable[[Progress, Predictions | None, Figures, bool], None],
 ) -> None:
     """Train until the epochs are done or the score has stopped rising.
 
@@ -74,7 +74,7 @@ def fit(
         except Stopped:
             save(state)
             raise
-        figures = score(predicted, learner.labels) if predicted else {}
+        figures = score(predicted) if predicted else {}
         row = _row(learner, state, figures, seconds=time.monotonic() - watch.start)
         is_best = state.finish_epoch(row, select_by.score(row[select_by.column]))
         on_epoch(state, predicted, figures, is_best)
@@ -129,34 +129,33 @@ def _in_pieces(
     return total
 
 
-def predict_val(learner: Learner) -> card.Predictions | None:
+def predict_val(learner: Learner) -> Predictions | None:
     """Return the averaged network's predictions on val, made by all processes; None without val."""
     if learner.val is None:
         return None
     own = None
     if len(learner.val):
         with learner.fabric.autocast():
-            own = card.predict(learner.fabric, learner.average.module, learner.val, VAL)
-    found = distributed.gathered(own, len(learner.val.dataset))  # type: ignore[arg-type]
-    if not found.readable.all():
-        logger.warning("val: %d crops could not be read: left out", (~found.readable).sum())
-    return found
+            own = predict_batches(learner.fabric, learner.average.module, learner.val, VAL)
+    outputs = distributed.gather_outputs(own, len(learner.val_rows))
+    predictions = outputs.as_predictions(learner.val_rows, learner.labels)
+    if lost := len(predictions.unreadable):
+        logger.warning("val: %d crops could not be read: left out", lost)
+    return predictions
 
 
-def score(predicted: card.Predictions, labels: list[str]) -> Figures:
+def score(predictions: Predictions) -> Figures:
     """Return the figures on val; none where no crop of it could be read.
 
     Raises:
         TrainingDiverged: the network gives no numbers any more.
     """
-    probabilities, truth = predicted.probabilities, predicted.truth
-    if not np.isfinite(probabilities).all():
+    if not np.isfinite(predictions.probabilities).all():
         raise TrainingDiverged("The network gives no numbers any more.")
-    if not len(truth):
+    if not len(predictions):
         return {}
-    scored = Scored(labels, probabilities, truth, [("", "")] * len(truth))
-    found = metrics.figures(scored, np.ones((1, 1)))
-    return {name: float(values[0]) for name, values in found.items()}
+    values = metrics.figures(predictions.as_one_location(), np.ones((1, 1)))
+    return {name: float(value[0]) for name, value in values.items()}
 
 
 def _row(

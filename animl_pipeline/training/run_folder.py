@@ -11,9 +11,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import card as classifier
-from animl_pipeline.classifier.card import Predictions
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import metrics
-from animl_pipeline.evaluation.scored import Scored
 from animl_pipeline.report import plots, tensorboard
 from animl_pipeline.running import processes, workers
 from animl_pipeline.training.state import Learner, Progress, save_state
@@ -37,11 +36,13 @@ class Keeper:
         *,
         identity: str,
         epochs: int,
+        crops_dir: Path,
         extremes_per_label: int,
         first_epoch: int,
     ) -> None:
         self.folder, self.learner, self.card, self.identity = folder, learner, card, identity
         self.epochs, self.extremes_per_label = epochs, extremes_per_label
+        self.crops_dir = crops_dir
         self.writes = processes.rank() == 0
         self.writer = SummaryWriter(folder, purge_step=first_epoch) if self.writes else None
 
@@ -73,7 +74,7 @@ class Keeper:
             if is_best:
                 card = dataclasses.replace(self.card, epoch=state.best_epoch)
                 classifier.save(self.folder, self.learner.average.module, card)
-                if predicted and len(predicted.truth):
+                if predicted:
                     self._draw(self.writer, predicted, state.best_epoch)
             _plot(self.writer, row, figures, self.card.labels)
             self.writer.flush()
@@ -85,20 +86,17 @@ class Keeper:
 
     def _draw(self, writer: SummaryWriter, predicted: Predictions, epoch: int) -> None:
         """Draw the confusion matrix and the most extreme examples of the best epoch so far."""
-        labels, truth = self.card.labels, predicted.truth
-        scored = Scored(labels, predicted.probabilities, truth, [("", "")] * len(truth))
-        counts = metrics.confusion_matrix(scored)
+        labels, counts = self.card.labels, metrics.confusion_matrix(predicted)
         shown = plots.most_confused(counts)
         with plots.styled():
             figure = plots.confusion_figure(
                 counts[np.ix_(shown, shown)], [labels[index] for index in shown]
             )
             writer.add_figure("confusion matrix", figure, epoch)
-        if self.learner.val and self.extremes_per_label:
-            tensorboard.log(
-                writer, predicted, labels, self.learner.val.dataset,
-                count=self.extremes_per_label, epoch=epoch,
-            )  # fmt: skip
+        if self.extremes_per_label:
+            tensorboard.log_extremes(
+                writer, predicted, self.crops_dir, count=self.extremes_per_label, epoch=epoch
+            )
 
 
 def _plot(

@@ -93,6 +93,7 @@ def build_learner(
         draws=draws,
         train=loader(Drawn(train, in_loss), batches=draws, workers=readers),
         val=loader(val, batch_size=batch_size, workers=readers, order=own) if val else None,
+        val_rows=dataset[dataset["split"] == "val"],
         label_smoothing=label_smoothing,
         splits_batches=splits_batches,
         begin_epoch=begin_epoch,

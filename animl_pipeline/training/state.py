@@ -8,6 +8,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -72,6 +73,7 @@ class Learner:
     draws: Draws
     train: "DataLoader[Any]"  # of the draws
     val: "DataLoader[Any] | None"
+    val_rows: pd.DataFrame  # of dataset.csv, of all processes
     label_smoothing: float
     splits_batches: bool  # into pieces, where memory is short
     begin_epoch: Callable[[int], None] = lambda _: None  # after network.train()

@@ -38,9 +38,10 @@ from sklearn.metrics import average_precision_score
 from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
+from animl_pipeline.classifier.predicting import Predictor, predict_rows
+from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
 from animl_pipeline.evaluation import figures as evaluation
-from animl_pipeline.evaluation import metrics, predicting
-from animl_pipeline.evaluation.scored import Scored
+from animl_pipeline.evaluation import metrics
 from animl_pipeline.report import page as report
 from animl_pipeline.running import devices
 
@@ -118,7 +119,7 @@ def speed(peers: Path, model_name: str, count: int) -> None:
             for precision in ("32-true", "bf16-mixed"):
                 start = time.monotonic()
                 fabric = devices.make_fabric("cpu", precision)
-                predicting.predict(fabric, network, card, rows, folder, "test")
+                predict_rows(Predictor(fabric, network, card), rows, folder, "test")
                 key = f"pipeline evaluate, {precision}"
                 best[key] = max(best.get(key, 0), len(rows) / (time.monotonic() - start))
     theirs = max(value for key, value in best.items() if key.startswith("Mega"))
@@ -155,8 +156,8 @@ def size(n: int = 100_000, locations: int = 500, labels: int = 50) -> None:
     soft /= soft.sum(axis=1, keepdims=True)
     place = rng.integers(locations, size=n)
     start = time.monotonic()
-    scored = Scored(names, soft, truth, [("d", f"{number:03}") for number in place])
-    metrics.evaluate(scored)
+    split = made_split(names, soft, truth, place)
+    metrics.evaluate(split)
     ours = time.monotonic() - start
     weights = (1 - np.eye(locations)[0])[place]
     start = time.monotonic()
@@ -167,25 +168,24 @@ def size(n: int = 100_000, locations: int = 500, labels: int = 50) -> None:
     print(f"  figures and intervals: {ours:.1f} s; scikit-learn's AP alone, for as many")
     print(f"    weightings: {theirs:,.0f} s, {theirs / ours:.0f} x (one, times {1 + locations})")
     start = time.monotonic()
-    split = whole_split(scored)
     found = evaluation.figures(split, split, 1.2, {"precision": 0.9, "recall": 0.9}, "empty")
     page = report.render(
-        metrics=around(found, names), scored={"test": scored}, history=None, pictures=None
+        metrics=around(found, names), scored={"test": split}, history=None, pictures=None
     )
     print(f"  all of the report: {time.monotonic() - start:.1f} s, {len(page) / 1e6:.1f} MB")
     print(f"  memory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
-def whole_split(scored: Scored) -> evaluation.Split:
-    """Return the predictions as the stage holds them."""
-    crops = [f"{row:06}.jpg" for row in range(len(scored))]
-    rows = pd.DataFrame(scored.places, columns=["dataset", "location"]).assign(
-        crop=crops, image=crops, image_id=crops, annotation_id="", sequence="",
-        width=0.2, height=0.2,
-        label=[scored.labels[i] for i in scored.truth],
-    )  # fmt: skip
-    grey = np.arange(len(scored)) % 3 == 0
-    return evaluation.Split(scored, predicting.Predicted(rows, rows, grey, []))
+def made_split(labels: list[str], soft: Floats, truth: Ints, location: Ints) -> Predictions:
+    """Return predictions of crops that were never cut."""
+    crops = [f"{row:06}.jpg" for row in range(len(truth))]
+    columns = dict.fromkeys(("crop", "image", "image_id"), crops)
+    columns |= {"location": [f"{number:03}" for number in location]}
+    columns |= {"label": [labels[index] for index in truth]}
+    rows = pd.DataFrame(columns).assign(
+        dataset="d", annotation_id="", sequence="", width=0.2, height=0.2
+    )
+    return Predictions(rows, labels, soft, np.arange(len(truth)) % 3 == 0, [])
 
 
 def around(figures: dict[str, object], labels: list[str]) -> dict[str, object]:

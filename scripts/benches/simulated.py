@@ -8,8 +8,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/support"))
 import clustered
 
+from animl_pipeline.classifier.predictions import Floats, Predictions
 from animl_pipeline.evaluation import calibration, intervals, metrics
-from animl_pipeline.evaluation.scored import Floats, Scored
 
 
 def coverage(data_sets: int = 400) -> None:
@@ -27,7 +27,7 @@ def coverage(data_sets: int = 400) -> None:
             print(f"  {locations:>3} locations: {shares}")
 
 
-def methods(scored: Scored, seed: int) -> dict[str, list[float]]:
+def methods(scored: Predictions, seed: int) -> dict[str, list[float]]:
     """Return the interval of macro average precision by each method."""
     left_out = macro(scored, intervals.leave_one_out(scored.groups))
     found = {
@@ -40,7 +40,7 @@ def methods(scored: Scored, seed: int) -> dict[str, list[float]]:
     moved = drawn[0] - float(np.nanmedian(drawn[1:]))
     found |= {"bootstrap": [low, high], "moved": [low + moved, high + moved]}
     rows = [("crop", f"{row:06}") for row in range(len(scored))]
-    each = Scored(scored.labels, scored.probabilities, scored.truth, rows)
+    each = Predictions.from_arrays(scored.labels, scored.probabilities, scored.truth, rows)
     found["of crops"] = intervals.percentiles(
         macro(each, intervals.draw(each.groups, seed)[:, 1:201])
     )
@@ -63,7 +63,9 @@ def verdicts(data_sets: int = 400) -> None:
             print(f"  {locations:>3} locations: {shares}", flush=True)
 
 
-def of_differences(this: Scored, that: Scored, seed: int) -> dict[str, list[float] | None]:
+def of_differences(
+    this: Predictions, that: Predictions, seed: int
+) -> dict[str, list[float] | None]:
     """Return the interval of the difference in each figure by each method."""
     drawn, left_out = intervals.draw(this.groups, seed), intervals.leave_one_out(this.groups)
     found: dict[str, list[float] | None] = {}
@@ -91,7 +93,9 @@ def calibrate(data_sets: int = 400) -> None:
                 few = too_sure(clustered.made(locations, seed=100 + seed), sure / right)
                 for name, fit in ways.items():
                     soft = calibration.soften(others.probabilities, fit(few))
-                    after = Scored(others.labels, soft, others.truth, others.places)
+                    after = Predictions.from_arrays(
+                        others.labels, soft, others.truth, others.locations
+                    )
                     change = metrics.surprise(after) - metrics.surprise(others)
                     changes[name].append(float(change.mean()))
             words = ", ".join(
@@ -101,18 +105,18 @@ def calibrate(data_sets: int = 400) -> None:
             print(f"  {sure:.2f} times too sure, {locations:>2} locations: {words}")
 
 
-def too_sure(scored: Scored, times: float) -> Scored:
+def too_sure(scored: Predictions, times: float) -> Predictions:
     """Return the same with logits so many times as large."""
     soft = calibration.soften(scored.probabilities, 1 / times)
-    return Scored(scored.labels, soft, scored.truth, scored.places)
+    return Predictions.from_arrays(scored.labels, soft, scored.truth, scored.locations)
 
 
-def macro(scored: Scored, weights: Floats) -> Floats:
+def macro(scored: Predictions, weights: Floats) -> Floats:
     """Return macro average precision under each weighting."""
     return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
 
 
-def accuracy(scored: Scored, weights: Floats) -> Floats:
+def accuracy(scored: Predictions, weights: Floats) -> Floats:
     """Return accuracy under each weighting."""
     right = np.bincount(scored.group, scored.right, scored.groups)
     return np.asarray(right @ weights / (np.bincount(scored.group) @ weights))

@@ -25,8 +25,8 @@ import pandas as pd
 from PIL import Image
 
 from animl_pipeline.artifacts import tables as artifacts
+from animl_pipeline.classifier.predictions import Floats, Predictions
 from animl_pipeline.evaluation import intervals, metrics
-from animl_pipeline.evaluation.scored import Floats, Scored
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LABELS = ["bird", "fox", "lizard"]  # the peer needs three, and all of them in every part
@@ -231,7 +231,7 @@ def learned(peers: Path, data: Path, seeds: int) -> None:
     print(f"  ours less theirs: {shown(difference, scale='plain')}")
 
 
-def scored(path: Path, folder: Path) -> Scored:
+def scored(path: Path, folder: Path) -> Predictions:
     """Return the predictions of either on test, in the order of the dataset."""
     dataset = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")
     test = dataset[dataset["split"] == "test"]
@@ -242,10 +242,10 @@ def scored(path: Path, folder: Path) -> Scored:
     soft = table.loc[test["crop"], [prefix + label for label in labels]].to_numpy(np.float64)
     truth = np.array([labels.index(label) for label in test["label"]], dtype=np.int64)
     places = list(zip(test["dataset"], test["location"], strict=True))
-    return Scored(labels, soft, truth, places)
+    return Predictions.from_arrays(labels, soft, truth, places)
 
 
-def macro(of: Scored) -> Floats:
+def macro(of: Predictions) -> Floats:
     """Return macro average precision of all, and without each location."""
     weights = intervals.leave_one_out(of.groups)
     return metrics.mean_of_known(metrics.label_average_precisions(of, weights))

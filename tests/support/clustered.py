@@ -7,8 +7,8 @@ truth, which here is known: the figure over very many locations.
 import numpy as np
 from scipy import special
 
+from animl_pipeline.classifier.predictions import Ints, Predictions
 from animl_pipeline.evaluation import metrics
-from animl_pipeline.evaluation.scored import Ints, Scored
 
 LABELS = ["fox", "bird", "skunk", "rodent", "lizard"]
 SHARES = np.array([0.35, 0.25, 0.2, 0.12, 0.08])
@@ -17,7 +17,7 @@ BURST = 4  # crops
 SKILL = 1.6  # macro average precision 0.57
 
 
-def made(locations: int, seed: int, *, crops: float = 25.0, skill: float = SKILL) -> Scored:
+def made(locations: int, seed: int, *, crops: float = 25.0, skill: float = SKILL) -> Predictions:
     """Crops at so many locations, each with labels, difficulty and confusions of its own."""
     rng, c = np.random.default_rng(seed), len(LABELS)
     place, truth = _crops(rng, locations, crops)
@@ -26,10 +26,10 @@ def made(locations: int, seed: int, *, crops: float = 25.0, skill: float = SKILL
     logits += rng.normal(0, 0.7, (n // BURST + 1, c))[np.arange(n) // BURST]
     logits[np.arange(n), truth] += rng.normal(skill, 0.6, locations)[place]
     places = [("island", f"{number:05}") for number in place]
-    return Scored(LABELS, special.softmax(logits, axis=1), truth, places)
+    return Predictions.from_arrays(LABELS, special.softmax(logits, axis=1), truth, places)
 
 
-def pair(locations: int, seed: int, *, apart: float = 0.0) -> tuple[Scored, Scored]:
+def pair(locations: int, seed: int, *, apart: float = 0.0) -> tuple[Predictions, Predictions]:
     """What two classifiers say of the same crops, which they tend to get wrong together.
 
     What is hard is so for both in part; the rest of noise, confusions and difficulty is each one's
@@ -45,7 +45,7 @@ def pair(locations: int, seed: int, *, apart: float = 0.0) -> tuple[Scored, Scor
         logits += rng.normal(0, 0.7, (n // BURST + 1, c))[np.arange(n) // BURST]
         own = hard + rng.normal(SKILL + better, 0.45, locations)
         logits[np.arange(n), truth] += own[place]
-        both.append(Scored(LABELS, special.softmax(logits, axis=1), truth, places))
+        both.append(Predictions.from_arrays(LABELS, special.softmax(logits, axis=1), truth, places))
     return both[0], both[1]
 
 

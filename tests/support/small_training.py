@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
 from animl_pipeline.classifier.crops import Crops, loader
+from animl_pipeline.classifier.predicting import Outputs
 from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.running import devices, processes
 from animl_pipeline.running.stopping import Stop
@@ -54,6 +56,13 @@ def crops_of(
     return Crops(folder, names, truth, transform, replace=replace)
 
 
+def val_rows() -> pd.DataFrame:
+    """The rows of dataset.csv of val, as far as its predictions need them."""
+    names = [f"{number:02}.png" for number in VAL]
+    labels = [LABELS[number >= 6] for number in VAL]
+    return pd.DataFrame({"crop": names, "label": labels, "dataset": "isle", "location": "a"})
+
+
 def make_learner(
     folder: Path, *, lr: float = 1e-3, val: bool = True, batch_size: int = 3, seed: int = 0,
     numbers: list[int] = TRAIN, splits_batches: bool = False, readers: int = 0,
@@ -83,6 +92,7 @@ def make_learner(
         draws=draws,
         train=loader(Drawn(train, None), batches=draws, workers=readers),
         val=loader(crops_of(folder, VAL), batch_size=3, workers=0, order=own) if val else None,
+        val_rows=val_rows(),
         label_smoothing=0.0,
         splits_batches=splits_batches,
     )  # fmt: skip
@@ -115,9 +125,9 @@ def gathered(n: int = 7) -> dict[str, list[Any]]:
     """What all processes predicted of n crops, of which two cannot be read."""
     share = np.array(distributed.share(n))
     readable = ~np.isin(share, [1, 4])
-    soft = np.stack([share, 9 - share], axis=1)[readable] / 9
-    own = classifier.Predictions(soft, share[readable] % 2, readable)
-    return {name: value.tolist() for name, value in vars(distributed.gathered(own, n)).items()}
+    own = Outputs(np.stack([share, 9 - share], axis=1) / 9, share / 9, readable)
+    outputs = distributed.gather_outputs(own, n)
+    return {name: value.tolist() for name, value in vars(outputs).items()}
 
 
 def main(folder: Path) -> None:

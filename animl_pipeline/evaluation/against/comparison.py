@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from animl_pipeline.classifier.predictions import Bools, Floats, Ints, Predictions
 from animl_pipeline.evaluation import intervals, metrics
-from animl_pipeline.evaluation.scored import Floats, Ints, Rows, Scored
 
 # The first that can be had decides.
 FIGURES = {"macro_average_precision": "macro average precision", "accuracy": "accuracy"}
@@ -15,7 +15,7 @@ EXAMPLES = 10  # of the other's classes: SpeciesNet has thousands
 
 @dataclass(frozen=True)
 class Other:
-    """What another classifier said of the crops of a `Scored`, row by row.
+    """What another classifier said of the crops of a `Predictions`, row by row.
 
     `probabilities` (n, labels) of the same labels, `predicted` (n,) the index of the label it chose
     or -1 for one that is not among them; `known` (labels,) which labels it has at all; `others` its
@@ -26,13 +26,13 @@ class Other:
     name: str
     probabilities: Floats
     predicted: Ints
-    known: Rows
+    known: Bools
     others: list[str]
-    partial: Rows
+    partial: Bools
     unmatched: list[str]
 
 
-def compare(scored: Scored, other: Other, *, seed: int) -> dict[str, Any]:
+def compare(scored: Predictions, other: Other, *, seed: int) -> dict[str, Any]:
     """Return the figures of both on the crops and labels that both have, and the difference.
 
     `verdict` is one of `this`, `other`, `cannot tell`: whether the interval of the difference in
@@ -48,7 +48,7 @@ def compare(scored: Scored, other: Other, *, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "other": other.name,
         "n": len(rows),
-        "locations": len({scored.places[row] for row in rows}),
+        "locations": len({scored.locations[row] for row in rows}),
         "left_out": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
         "of_labels_unknown_to_it": int((matched & ~labelled).sum()),
         "labels": [scored.labels[column] for column in columns],
@@ -115,7 +115,7 @@ def _in_words(found: dict[str, Any]) -> str:
 
 
 def _figures(
-    scored: Scored, other: Other, rows: Ints, columns: Ints, seed: int, names: list[str]
+    scored: Predictions, other: Other, rows: Ints, columns: Ints, seed: int, names: list[str]
 ) -> dict[str, Any]:
     """Return each figure of both on some rows and labels, and the difference with its interval."""
     number = np.cumsum(other.known) - 1
@@ -139,19 +139,24 @@ def _figures(
 
 
 def _side(
-    scored: Scored, probabilities: Floats, predicted: Ints, rows: Ints, columns: Ints, number: Ints
-) -> tuple[Scored, Rows]:
+    scored: Predictions,
+    probabilities: Floats,
+    predicted: Ints,
+    rows: Ints,
+    columns: Ints,
+    number: Ints,
+) -> tuple[Predictions, Bools]:
     """Return one classifier on the common rows and labels, and which rows it has right (n,)."""
-    here = Scored(
+    here = Predictions.from_arrays(
         [scored.labels[column] for column in columns],
         probabilities[np.ix_(rows, columns)],
         number[scored.truth[rows]],
-        [scored.places[row] for row in rows],
+        [scored.locations[row] for row in rows],
     )
     return here, np.asarray(predicted[rows] == scored.truth[rows])
 
 
-def _values(scored: Scored, right: Rows, weights: Floats) -> dict[str, Floats]:
+def _values(scored: Predictions, right: Bools, weights: Floats) -> dict[str, Floats]:
     hits = np.bincount(scored.group, right, scored.groups) @ weights
     n = np.bincount(scored.group, minlength=scored.groups) @ weights
     aps = metrics.label_average_precisions(scored, weights)

@@ -6,10 +6,10 @@ import numpy as np
 
 from animl_pipeline.boxes import Box, compute_iou
 from animl_pipeline.catalogue.records import Detection, Results
+from animl_pipeline.classifier.predictions import Bools, Floats, Ints, sum_members
 from animl_pipeline.evaluation import mapping
 from animl_pipeline.evaluation.against.comparison import Other
 from animl_pipeline.evaluation.mapping import Mapping
-from animl_pipeline.evaluation.scored import Floats, Ints, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def from_predictions(
     name: str,
     probabilities: Floats,
     classes: list[str],
-    readable: Rows,
+    readable: Bools,
     labels: list[str],
     given: Mapping | None,
 ) -> Other:
@@ -55,7 +55,7 @@ def from_predictions(
     `given` says which of its labels make up which of ours; by default those of the same name.
     """
     members, _, others = _shared(classes, labels, given)
-    summed = mapping.summed(probabilities, classes, members)
+    summed = sum_members(probabilities, classes, members)
     outside = probabilities[:, [classes.index(name) for name in others]].max(axis=1, initial=0)
     return Other(
         name,

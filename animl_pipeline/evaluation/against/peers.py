@@ -2,48 +2,53 @@
 
 from pathlib import Path
 
+import numpy as np
 from lightning_fabric import Fabric
 
-from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import card as classifier
-from animl_pipeline.evaluation import mapping, predicting
+from animl_pipeline.classifier.predicting import Predictor, predict_rows
+from animl_pipeline.classifier.predictions import Predictions
+from animl_pipeline.evaluation import mapping
 from animl_pipeline.evaluation.against import matching
 from animl_pipeline.evaluation.against.comparison import Other
-from animl_pipeline.evaluation.figures import Split
 from animl_pipeline.formats import megadetector
 
 
-def of(path: Path, split: Split, fabric: Fabric, crops_dir: Path, *, given: Path | None) -> Other:
-    """Return what the run in a folder, or a file of MegaDetector results, says of a split.
+def predict_with_peer(
+    peer: Path, ours: Predictions, fabric: Fabric, crops_dir: Path, *, mapping_file: Path | None
+) -> Other:
+    """Return what the run in a folder, or a file of MegaDetector results, says of our crops.
 
-    `given` is a JSON of which of its labels or classes make up which of ours.
+    `mapping_file` is a JSON of which of its labels or classes make up which of ours.
 
     Raises:
         InputMissing, InputInvalid: with what is wrong and what to do.
     """
-    if path.is_dir():
-        return _of_run(path, split, fabric, crops_dir, given)
-    return _of_results(path, split, given)
+    if peer.is_dir():
+        return _predict_with_run(peer, ours, fabric, crops_dir, mapping_file)
+    return _match_results(peer, ours, mapping_file)
 
 
-def _of_run(
-    folder: Path, split: Split, fabric: Fabric, crops_dir: Path, given: Path | None
+def _predict_with_run(
+    folder: Path, ours: Predictions, fabric: Fabric, crops_dir: Path, mapping_file: Path | None
 ) -> Other:
     network, card = classifier.load(folder)
-    predicted = predicting.predict(fabric, network, card, split.rows, crops_dir, folder.name)
-    names = [tables.PROBABILITY + label for label in card.labels]
+    theirs = predict_rows(Predictor(fabric, network, card), ours.rows, crops_dir, folder.name)
     # A crop that was readable a minute ago may not be so now.
-    table = predicted.table.set_index("crop")[names].reindex(split.rows["crop"])
-    readable = table.notna().all(axis=1).to_numpy()
-    labels = split.scored.labels
-    members = mapping.read(given, members=card.labels, targets=labels) if given else None
+    readable = ~ours.rows["crop"].isin(theirs.unreadable).to_numpy()
+    probabilities = np.zeros((len(ours), len(card.labels)))
+    probabilities[readable] = theirs.probabilities
+    members = None
+    if mapping_file:
+        members = mapping.read(mapping_file, members=card.labels, targets=ours.labels)
     return matching.from_predictions(
-        folder.name, table.fillna(0).to_numpy(), card.labels, readable, labels, members
+        folder.name, probabilities, card.labels, readable, ours.labels, members
     )
 
 
-def _of_results(path: Path, split: Split, given: Path | None) -> Other:
+def _match_results(path: Path, ours: Predictions, mapping_file: Path | None) -> Other:
     results = megadetector.read(path)
-    classes, labels = list(results.classes), split.scored.labels
-    members = mapping.read(given, members=classes, targets=labels) if given else None
-    return matching.from_results(path.name, results, split.rows, labels, members)
+    members = None
+    if mapping_file:
+        members = mapping.read(mapping_file, members=list(results.classes), targets=ours.labels)
+    return matching.from_results(path.name, results, ours.rows, ours.labels, members)
