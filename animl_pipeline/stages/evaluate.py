@@ -268,8 +268,7 @@ def _write(
     card: "Card",
     options: Options,
 ) -> None:
-    from animl_pipeline.evaluation import figures as evaluation
-    from animl_pipeline.evaluation import md_evaluator
+    from animl_pipeline.evaluation import figures, md_evaluator
     from animl_pipeline.report import gallery
     from animl_pipeline.report import page as report
 
@@ -279,7 +278,7 @@ def _write(
         tables.write(tables.PREDICTIONS, folder / f"predictions_{name}.csv", table)
     for name, split in splits.items():
         path = folder / f"label_errors_{name}.csv"
-        tables.write(tables.LABEL_ERRORS, path, evaluation.label_error_table(split))
+        tables.write(tables.LABEL_ERRORS, path, figures.label_error_table(split))
     whole.write_json(folder / "metrics.json", content)
     if options.md_files:
         crops = {name: list(split.rows["crop"]) for name, split in splits.items()}
