@@ -15,7 +15,7 @@ from small_export import image, put, write_export
 from web_site import DATA, Site, fetch, site, state_of
 
 from animl_pipeline.errors import InputInvalid, ObjectUnavailable, OptionError
-from animl_pipeline.files import whole
+from animl_pipeline.files import folders
 from animl_pipeline.sources import source as storage
 from animl_pipeline.sources.bucket import Bucket
 from animl_pipeline.sources.web import Web
@@ -100,7 +100,7 @@ def test_one_target_that_cannot_be_written_is_one_row(shop: Shop) -> None:
 def test_two_commands_in_one_folder_do_not_meet(shop: Shop) -> None:
     Path("images").mkdir()
     journal = Path("images/.download.unfinished")
-    with whole.locked(journal, "taken"):
+    with folders.locked(journal, "taken"):
         done = shop.download()
     assert done.code == 1
     assert "Another `pipeline download` is at work" in done.err
@@ -110,8 +110,8 @@ def test_two_commands_in_one_folder_do_not_meet(shop: Shop) -> None:
 def test_a_lock_is_free_again_when_its_holder_is_gone(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from animl_pipeline.files import whole as files\n"
-        "with files.locked(Path(sys.argv[1]), 'taken'): print('held', flush=True); time.sleep(60)"
+        "from animl_pipeline.files import folders\n"
+        "with folders.locked(Path(sys.argv[1]), 'taken'): print('held', flush=True); time.sleep(60)"
     )
     path = tmp_path / "held"
     with subprocess.Popen(
@@ -119,10 +119,10 @@ def test_a_lock_is_free_again_when_its_holder_is_gone(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(InputInvalid, match="taken"), whole.locked(path, "taken"):
+        with pytest.raises(InputInvalid, match="taken"), folders.locked(path, "taken"):
             pass
         process.kill()
-    with whole.locked(path, "taken"):
+    with folders.locked(path, "taken"):
         pass
 
 

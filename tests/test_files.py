@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animl_pipeline.errors import InputInvalid, InputMissing
-from animl_pipeline.files import whole
+from animl_pipeline.files import folders, names, whole
+from animl_pipeline.files.journal import Journal, read_journal
 
 SAFE = [
     "a.jpg",
@@ -149,35 +154,35 @@ def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
 def test_a_pointer_leads_to_the_newest_folder(tmp_path: Path) -> None:
     for name in ("run1", "run2"):
         (tmp_path / name).mkdir()
-        whole.point_at(tmp_path / "latest", tmp_path / name)
-    assert whole.pointed_at(tmp_path / "latest") == tmp_path / "run2"
+        folders.point_at(tmp_path / "latest", tmp_path / name)
+    assert folders.follow(tmp_path / "latest") == tmp_path / "run2"
 
 
 def test_a_pointer_may_be_a_file_with_the_folders_name(tmp_path: Path) -> None:
     (tmp_path / "latest").write_text("run7\n", encoding="utf-8")
-    assert whole.pointed_at(tmp_path / "latest") == tmp_path / "run7"
+    assert folders.follow(tmp_path / "latest") == tmp_path / "run7"
 
 
 def test_a_path_that_is_no_pointer_is_itself(tmp_path: Path) -> None:
-    assert whole.pointed_at(tmp_path / "run1") == tmp_path / "run1"
+    assert folders.follow(tmp_path / "run1") == tmp_path / "run1"
 
 
 @pytest.mark.parametrize("name", SAFE)
 def test_a_name_a_camera_may_give_is_safe(name: str) -> None:
-    assert whole.unsafe_reason(name) == ""
+    assert names.explain_unsafe(name) == ""
 
 
 @pytest.mark.parametrize(("name", "reason"), UNSAFE.items())
 def test_a_name_that_leaves_its_folder_or_cannot_be_a_file_is_refused_with_the_reason(
     name: str, reason: str
 ) -> None:
-    assert reason in whole.unsafe_reason(name)
+    assert reason in names.explain_unsafe(name)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("ab./\\: \x00\n\ud800Cü"), max_size=12) | st.text(max_size=30))
 def test_a_name_without_a_reason_lies_below_its_folder(name: str) -> None:
-    if not whole.unsafe_reason(name):
+    if not names.explain_unsafe(name):
         for separators in (name, name.replace("\\", "/")):
             target = Path("/folder", separators)
             assert target.parts[:2] == ("/", "folder")
@@ -185,3 +190,77 @@ def test_a_name_without_a_reason_lies_below_its_folder(name: str) -> None:
             assert ".." not in target.parts
         json.dumps(name).encode()
         name.encode()
+
+
+def test_a_lock_is_free_as_soon_as_its_holder_is_killed_though_its_children_live(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import os, sys, time\nfrom pathlib import Path\n"
+        "from animl_pipeline.files import folders\n"
+        "with folders.locked(Path(sys.argv[1]), 'taken'):\n"
+        "    if not os.fork(): print(os.getpid(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        child = int(holder.stdout.readline())
+        try:
+            with pytest.raises(InputInvalid, match="taken"), folders.locked(path, "taken"):
+                pass
+            holder.kill()
+            os.waitpid(holder.pid, 0)
+            os.kill(child, 0)  # it is there still
+            with folders.locked(path, "taken"):
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_journal_gives_back_what_was_added_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    assert list(read_journal(path)) == []
+    with Journal(path) as journal:
+        journal.append([1, "ü\n"])
+    with Journal(path, syncs=True) as journal:
+        journal.append({"b": None})
+    assert list(read_journal(path)) == [[1, "ü\n"], {"b": None}]
+    journal.remove()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("header", [None, {"threshold": 0.1}])
+def test_a_journal_cut_off_anywhere_loses_its_last_line_alone(
+    tmp_path: Path, header: dict[str, float] | None
+) -> None:
+    path = tmp_path / "journal"
+    with Journal(path, header) as journal:
+        for number in range(3):
+            journal.append([number])
+    data = path.read_bytes()
+    start = data.index(b"[0]")
+    for end in range(len(data) + 1):
+        path.write_bytes(data[:end])
+        kept = data[start:end].count(b"\n")
+        assert list(read_journal(path, header)) == [[n] for n in range(kept)]
+        with Journal(path, header) as journal:
+            journal.append(["next"])
+        assert list(read_journal(path, header)) == [*([n] for n in range(kept)), ["next"]]
+
+
+def test_a_journal_under_another_header_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with Journal(path, {"threshold": 0.1}) as journal:
+        journal.append(1)
+    assert list(read_journal(path, {"threshold": 0.2})) == []
+    with Journal(path, {"threshold": 0.2}) as journal:
+        journal.append(2)
+    assert list(read_journal(path, {"threshold": 0.2})) == [2]
+
+
+def test_a_line_that_a_full_disk_cut_off_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(b"[1]\n[2,[3]\n[4]\n")
+    assert list(read_journal(path)) == [[1], [4]]

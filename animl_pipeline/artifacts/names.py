@@ -15,6 +15,9 @@ WRITERS = {
     "metrics.json": "evaluate",
 }
 
+# What lies among the pictures that `download` fetches, in lower case.
+DOWNLOAD_FILES = frozenset({"cct.json", "download.csv", "download.json", ".download.unfinished"})
+
 
 def writer_of(file_name: str) -> str:
     """Return a sentence on where a file comes from: the command that writes it, if there is one."""

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from animl_pipeline.artifacts.names import DOWNLOAD_FILES
 from animl_pipeline.boxes import Box, clip_box
 from animl_pipeline.catalogue.records import (
     ANIMAL,
@@ -24,7 +25,7 @@ from animl_pipeline.catalogue.records import (
     Refused,
     Results,
 )
-from animl_pipeline.files.whole import Names, unsafe_reason
+from animl_pipeline.files.names import Names, explain_unsafe
 
 CORRUPT = "the export calls it corrupt"
 
@@ -112,7 +113,7 @@ def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
     annotations: list[Annotation] = []
     refused_images: list[Refused] = []
     refused_annotations: list[Refused] = []
-    names, taken = Names(), set[str]()
+    names, taken = Names(DOWNLOAD_FILES), set[str]()
     for name, found in results.detections.items():
         facts = results.facts.get(name, Facts())
         image_id = facts.image_id or name
@@ -128,7 +129,7 @@ def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
             sequence=facts.sequence,
             width_px=facts.width_px,
             height_px=facts.height_px,
-            unsafe=unsafe_reason(name) or names.clash(name, image_id),
+            unsafe=explain_unsafe(name) or names.claim(name, image_id),
             corrupt=name in results.failures,
         )
         for detection in found:

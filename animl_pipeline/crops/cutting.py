@@ -13,6 +13,7 @@ from animl_pipeline.catalogue.records import Image, Size
 from animl_pipeline.crops.selection import Chosen
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
+from animl_pipeline.files.names import NAME_BYTES_MAX
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
 
@@ -97,7 +98,7 @@ def crop_name(dataset: str, file_name: str, box_id: str) -> str:
     """Return the path of a crop, relative to the crops folder."""
     path = PurePosixPath(dataset, file_name)
     name = f"{path.name}{CROP_MARK}{box_id}.jpg"
-    if len(name.encode()) > whole.NAME_BYTES_MAX:
+    if len(name.encode()) > NAME_BYTES_MAX:
         name = f"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}{CROP_MARK}{box_id}.jpg"
     return path.with_name(name).as_posix()
 

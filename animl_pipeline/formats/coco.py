@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from animl_pipeline.artifacts.names import DOWNLOAD_FILES
 from animl_pipeline.catalogue import animl, sequences
 from animl_pipeline.catalogue.records import Annotation, Catalogue, Image, Refused, Size
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.files.whole import Names, unsafe_reason
+from animl_pipeline.files.names import Names, explain_unsafe
 from animl_pipeline.formats import coco_box, json_file
 
 IMAGE_FIELDS = (
@@ -109,7 +110,7 @@ def _read_images(
     """Return the images by id, and a problem for each row that is not one."""
     images: dict[str, Image] = {}
     problems = []
-    names = Names()
+    names = Names(DOWNLOAD_FILES)
     for row, record in enumerate(records):
         where = f"images[{row}]"
         if not isinstance(record, dict):
@@ -124,7 +125,7 @@ def _read_images(
         elif not isinstance(name, str):
             problems.append(Refused(label, "", f"{where} has no {name_field}"))
         else:
-            unsafe = unsafe_reason(name) or names.clash(name, image_id)
+            unsafe = explain_unsafe(name) or names.claim(name, image_id)
             images[image_id] = _image(record, image_id, json_file.text(name), key_field, unsafe)
     if not images:
         raise InputInvalid(f"{path}: none of {len(records)} images can be used: {problems[0][2]}.")
@@ -244,4 +245,4 @@ def _dataset_name(content: dict[str, Any], images: dict[str, Image], path: Path)
     info = content.get("info")
     description = json_file.text(info.get("description")) if isinstance(info, dict) else ""
     name = animl.find_project(description, next(iter(images))) or path.stem
-    return name if not unsafe_reason(name) and "/" not in name else path.stem
+    return name if not explain_unsafe(name) and "/" not in name else path.stem

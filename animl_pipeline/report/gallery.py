@@ -10,7 +10,7 @@ from torch import nn
 
 from animl_pipeline.classifier.card import Card
 from animl_pipeline.errors import ImageUnusable
-from animl_pipeline.files.whole import unsafe_reason
+from animl_pipeline.files.names import explain_unsafe
 from animl_pipeline.images import opening
 from animl_pipeline.report import gradcam
 
@@ -27,7 +27,7 @@ class Pictures:
 
     def shown(self, crop: str, label: str) -> list[str]:
         """Return the crop, and where the network looked for the label; none if unreadable."""
-        if unsafe_reason(crop):
+        if explain_unsafe(crop):
             return []
         try:
             image = opening.open_upright(self.crops_dir / crop)

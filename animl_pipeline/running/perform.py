@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, WeightsMissing
-from animl_pipeline.files import whole
+from animl_pipeline.files import folders, whole
 from animl_pipeline.running import processes
 from animl_pipeline.running.markers import marker_of, require_inputs
 from animl_pipeline.running.options import plain_values
@@ -44,7 +44,7 @@ def _record(name: str, options: Any, plan: Plan, run: Callable[[], Counts]) -> C
     marker, record = marker_of(plan.folder, name), plan.folder / f"{name}.json"
     digests = {path.as_posix(): whole.digest(path, "sha256") for path in plan.inputs}
     start = time.monotonic()
-    with whole.locked(marker, f"Another `pipeline {name}` is at work in {plan.folder}"):
+    with folders.locked(marker, f"Another `pipeline {name}` is at work in {plan.folder}"):
         record.unlink(missing_ok=True)
         counts = run()
         whole.write_json(

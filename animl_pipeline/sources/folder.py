@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from animl_pipeline.errors import InputMissing, ObjectUnavailable
-from animl_pipeline.files import whole
+from animl_pipeline.files import names
 from animl_pipeline.sources.source import CHUNK_BYTES, Answer, Patience
 
 
@@ -50,7 +50,7 @@ class Folder:
     def _path(self, key: str) -> Path:
         """Return the regular file of a key; a pipe or a device would be read without an end."""
         self.patience.refuse_stopped()
-        if reason := whole.unsafe_reason(key):
+        if reason := names.explain_unsafe(key):
             raise ObjectUnavailable("unsafe", f"the key {reason}")
         path = self.root / key
         try:

@@ -26,7 +26,7 @@ from animl_pipeline.crops import cutting, selection
 from animl_pipeline.crops.cutting import CROP_MARK, Outcome, crop_name
 from animl_pipeline.crops.selection import Chosen
 from animl_pipeline.errors import ImageUnusable, InputInvalid, OptionError
-from animl_pipeline.files import whole
+from animl_pipeline.files import names, whole
 from animl_pipeline.formats import coco, megadetector
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
@@ -159,7 +159,7 @@ def _size_of(images_dir: Path) -> Callable[[str], Size | None]:
 
 
 def _dataset(name: str) -> str:
-    why_not = whole.unsafe_reason(name) or ("holds a /" if "/" in name else "")
+    why_not = names.explain_unsafe(name) or ("holds a /" if "/" in name else "")
     if name.casefold() in OUR_NAMES:
         why_not = "is the name of a file this stage writes"
     if why_not:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from animl_pipeline.artifacts import tables
 from animl_pipeline.artifacts.splits import ALL_SPLITS, SEEN_TEST, TEST, TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
-from animl_pipeline.files import whole
+from animl_pipeline.files import folders, whole
 from animl_pipeline.running.options import command_line, option, plain_values, settings
 from animl_pipeline.running.stage import Counts, load
 from animl_pipeline.runs import trained_on
@@ -88,7 +88,7 @@ class Options:
     @cached_property
     def run_folder(self) -> Path:
         """Return the run's own folder, where --run-dir is a pointer such as runs/latest."""
-        return whole.pointed_at(self.run_dir)
+        return folders.follow(self.run_dir)
 
     @property
     def folder(self) -> Path:
@@ -118,7 +118,7 @@ class Options:
         """Return the folder of the run to compare with, unless --compare is a file of results."""
         if self.compare is None or self.compare.suffix == ".json":
             return None
-        return whole.pointed_at(self.compare)
+        return folders.follow(self.compare)
 
     @property
     def inputs(self) -> list[Path]:

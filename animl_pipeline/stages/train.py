@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from animl_pipeline.artifacts import tables
 from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
-from animl_pipeline.files import whole
+from animl_pipeline.files import folders, names, whole
 from animl_pipeline.running import processes, stopping
 from animl_pipeline.running.options import option, plain_values, settings
 from animl_pipeline.running.stage import Counts
@@ -162,7 +162,7 @@ class Options:
     def folder(self) -> Path:
         """Where this run goes."""
         name = self.run_name
-        why_not = whole.unsafe_reason(name) if name is not None else ""
+        why_not = names.explain_unsafe(name) if name is not None else ""
         if name is not None and (why_not or "/" in name or name == LATEST):
             raise OptionError(f"--run-name {name!r} {why_not or 'cannot name a folder of runs'}.")
         return self.logdir / (self.run_name or f"{self.model_name}-{self.identity[:8]}")
@@ -252,7 +252,7 @@ def run(options: Options) -> Counts:
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"{error} {_remedy(state, options)}") from error
     if fabric.is_global_zero:
-        whole.point_at(options.logdir / LATEST, options.folder)
+        folders.point_at(options.logdir / LATEST, options.folder)
     return _counted(state, dataset, options)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from animl_pipeline.files.whole import unsafe_reason
+from animl_pipeline.files.names import explain_unsafe
 from animl_pipeline.running import workers
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def fingerprints(crops_dir: Path, crops: list[str]) -> dict[str, Fingerprint]:
 
     def of_batch(batch: list[str]) -> list[tuple[str, Fingerprint | None]]:
         return [
-            (crop, None if unsafe_reason(crop) else fingerprint(crops_dir / crop)) for crop in batch
+            (crop, None if explain_unsafe(crop) else fingerprint(crops_dir / crop))
+            for crop in batch
         ]
 
     with workers.progress(len(crops), title="compare", unit="crop") as bar:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from animl_pipeline.errors import InputInvalid, InputMissing
-from animl_pipeline.files.whole import encodable
+from animl_pipeline.files.names import is_encodable
 from animl_pipeline.splitting.labels.taxonomy import Taxonomy
 
 ANY_DATASET = "*"
@@ -126,7 +126,7 @@ def read_spec(path: Path, taxonomy: Taxonomy | None = None) -> LabelSpec:
     }
     if any(not label.strip() for label in rules):
         raise InputInvalid(f"{path}: a label has no name.")
-    if not all(encodable(label) for label in rules):
+    if not all(is_encodable(label) for label in rules):
         raise InputInvalid(f"{path}: a label holds a character that no file can.")
     _refuse_parents(rules, path)
     return LabelSpec(str(path), rules)
