@@ -123,14 +123,18 @@ def describe_tables(module: ModuleType) -> str:
     lines += ["Every CSV file between two commands. Text stays text: `007` and `NA` are names.", ""]
     kind = module.Table
     for table in [value for value in vars(module).values() if isinstance(value, kind)]:
-        lines += [f"## {table.name}", "", f"Written by `{table.written_by}`.", ""]
+        lines += [
+            f"## {table.name}",
+            "",
+            f"{table.description} Written by `{table.written_by}`.",
+            "",
+        ]
         lines += ["| column | |", "| --- | --- |"]
         for column in table.columns:
-            name = getattr(column, "name", column)
-            about = [getattr(column, "description", "")]
-            about += ["May be empty."] if name in table.may_be_empty else []
-            about += ["Each row has another."] if name == table.key else []
-            lines.append(f"| `{name}` | {' '.join(filter(None, about))} |")
+            about = [column.description]
+            about += ["May be empty."] if column.may_be_empty else []
+            about += ["Each row has another."] if column.name == table.key else []
+            lines.append(f"| `{column.name}` | {' '.join(filter(None, about))} |")
         if table.more:
             lines.append(f"| `{table.more}...` | One column per label, in the order of labels. |")
         lines.append("")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import label_index, tables
 from animl_pipeline.artifacts.tables import CROPS, DATASET, HISTORY, LEDGER, PREDICTIONS, REASONS
 from animl_pipeline.errors import InputInvalid, InputMissing
 
@@ -41,7 +41,7 @@ TRICKY = [
 def crops(**changed: Any) -> pd.DataFrame:
     """Two rows, the second with something changed."""
     other = ROW | {"crop": "p/b.jpg___2.jpg", "image": "b.jpg", "image_id": "b"}
-    return pd.DataFrame([ROW, other | changed], columns=list(CROPS.columns))
+    return pd.DataFrame([ROW, other | changed], columns=CROPS.names)
 
 
 def read_back(table: tables.Table, frame: pd.DataFrame) -> pd.DataFrame:
@@ -66,8 +66,8 @@ def test_tables_of_every_kind_are_read_back() -> None:
     frames = {
         CROPS: crops(),
         DATASET: crops().assign(label="fox", split="train"),
-        REASONS: pd.DataFrame([("", "", "why")], columns=list(REASONS.columns)),
-        LEDGER: pd.DataFrame([["", "", "", "failed", "", "", "x"]], columns=list(LEDGER.columns)),
+        REASONS: pd.DataFrame([("", "", "why")], columns=REASONS.names),
+        LEDGER: pd.DataFrame([["", "", "", "failed", "", "", "x"]], columns=LEDGER.names),
     }
     for table, frame in frames.items():
         found = read_back(table, frame)
@@ -76,7 +76,7 @@ def test_tables_of_every_kind_are_read_back() -> None:
 
 def test_an_empty_table_has_its_columns() -> None:
     found = read_back(CROPS, crops().iloc[:0])
-    assert list(found.columns) == list(CROPS.columns)
+    assert list(found.columns) == CROPS.names
     assert len(found) == 0
 
 
@@ -101,7 +101,7 @@ def test_any_text_and_every_bit_of_a_number_is_read_back(
             | {"x": x, "y": y, "width": width}
             for number, (location, moment, sequence, x, y, width) in enumerate(rows)
         ],
-        columns=list(CROPS.columns),
+        columns=CROPS.names,
     )
     found = read_back(CROPS, frame)
     for column in ("location", "datetime", "sequence"):
@@ -116,7 +116,7 @@ def test_any_text_and_every_bit_of_a_number_is_read_back(
 def test_a_loss_is_read_back_bit_for_bit_and_may_be_missing(losses: list[float]) -> None:
     frame = pd.DataFrame(
         [[epoch, 1e-3, 0.5, loss, loss, loss, 1.0, 2.0] for epoch, loss in enumerate(losses)],
-        columns=list(HISTORY.columns),
+        columns=HISTORY.names,
     )
     found = read_back(HISTORY, frame)
     assert found["epoch"].tolist() == list(range(len(losses)))
@@ -132,7 +132,7 @@ def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_predictions_have_a_number_for_each_label(tmp_path: Path) -> None:
-    columns = [*PREDICTIONS.columns, "prob_fox", "prob_scrub jay"]
+    columns = [*PREDICTIONS.names, "prob_fox", "prob_scrub jay"]
     row = ["c", "i", "d", "", "fox", "fox", 0.75, 0.25]
     tables.write(PREDICTIONS, tmp_path / "p.csv", pd.DataFrame([row], columns=columns))
     found = tables.read(PREDICTIONS, tmp_path / "p.csv")
@@ -203,7 +203,7 @@ def test_rows_with_a_cell_too_many_are_refused_not_shifted(
     tmp_path: Path, table: tables.Table
 ) -> None:
     cells = ",".join(["0"] * (len(table.columns) + 1))
-    text = ",".join(table.columns) + f"\n{cells}\n"
+    text = ",".join(table.names) + f"\n{cells}\n"
     (tmp_path / table.name).write_text(text)
     with pytest.raises(InputInvalid, match=table.name):
         tables.read(table, tmp_path / table.name)
@@ -219,7 +219,7 @@ def test_a_row_with_cells_missing_at_its_end_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("epoch", ["", "1.5", "inf", "nan"])
 def test_an_epoch_that_is_no_whole_number_is_refused(tmp_path: Path, epoch: str) -> None:
-    (tmp_path / "history.csv").write_text(",".join(HISTORY.columns) + f"\n{epoch},1,1,1,1,1,1,1\n")
+    (tmp_path / "history.csv").write_text(",".join(HISTORY.names) + f"\n{epoch},1,1,1,1,1,1,1\n")
     with pytest.raises(InputInvalid, match=r"history\.csv.*epoch|history\.csv.*row 2"):
         tables.read(HISTORY, tmp_path / "history.csv")
 
@@ -235,7 +235,7 @@ def test_labels_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     names = [f"label {number}" for number in range(12)]
     content = {str(number): name for number, name in enumerate(names)}
     (tmp_path / "l.json").write_text(json.dumps(dict(reversed(content.items()))))
-    assert tables.read_labels(tmp_path / "l.json") == names
+    assert label_index.read_labels(tmp_path / "l.json") == names
 
 
 @pytest.mark.parametrize(
@@ -248,4 +248,4 @@ def test_labels_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
 def test_a_label_index_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "label_index.json").write_text(content)
     with pytest.raises(InputInvalid, match=r"label_index\.json is to be"):
-        tables.read_labels(tmp_path / "label_index.json")
+        label_index.read_labels(tmp_path / "label_index.json")

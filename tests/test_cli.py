@@ -83,7 +83,7 @@ def crops(here: Path) -> Path:
     """A current folder with crops."""
     make_dataset(here)
     table = tables.read(tables.DATASET, here / "dataset" / "dataset.csv")
-    tables.write(tables.CROPS, here / "crops" / "crops.csv", table[list(tables.CROPS.columns)])
+    tables.write(tables.CROPS, here / "crops" / "crops.csv", table[tables.CROPS.names])
     return here
 
 

@@ -323,7 +323,7 @@ def test_a_compared_run_that_was_trained_on_the_crops_is_told(in_trained: Path) 
     shutil.copytree("runs/first", "runs/second")
     path = Path("runs/second/trained_on.csv")
     table = tables.read(tables.DATASET, Path("dataset/dataset.csv"))
-    seen = table.loc[table["split"] == "test", list(tables.TRAINED_ON.columns)]
+    seen = table.loc[table["split"] == "test", tables.TRAINED_ON.names]
     tables.write(tables.TRAINED_ON, path, seen.assign(split="train"))
     perform.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
     content = metrics(OUT)

@@ -509,7 +509,7 @@ def write_dataset(folder: Path, parts: dict[str, list[int]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "dataset.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(tables.DATASET.columns)
+        writer.writerow(tables.DATASET.names)
         for part, numbers in parts.items():
             for number in numbers:
                 label, place = LABELS[number >= 6], f"{part} {number % 2}"

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from small_crops import PARTS, crop_row, parts_of, read_dataset, read_json, some_crops, split
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import label_index
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files import whole
 from animl_pipeline.splitting.partition.problem import Problem
@@ -125,7 +125,7 @@ def test_the_locations_of_an_earlier_test_set_are_in_no_other_part(tmp_path: Pat
 
 def test_a_comma_in_a_label_does_not_make_it_two(tmp_path: Path) -> None:
     split(tmp_path, some_crops("ABC", ["jay, scrub", "fox"]))
-    assert tables.read_labels(tmp_path / "dataset/label_index.json") == ["fox", "jay, scrub"]
+    assert label_index.read_labels(tmp_path / "dataset/label_index.json") == ["fox", "jay, scrub"]
 
 
 def test_a_cap_with_priorities_is_the_same_twice_on_this_python(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def crops(here: Path) -> Path:
     """A current folder with crops/crops.csv and its pictures."""
     make_dataset(here, train=4, val=4, test=4)
     table = tables.read(tables.DATASET, here / "dataset" / "dataset.csv")
-    tables.write(tables.CROPS, here / "crops" / "crops.csv", table[list(tables.CROPS.columns)])
+    tables.write(tables.CROPS, here / "crops" / "crops.csv", table[tables.CROPS.names])
     for path in (here / "dataset").iterdir():
         path.unlink()
     return here

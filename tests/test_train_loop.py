@@ -288,7 +288,7 @@ def events(trained: Path) -> EventAccumulator:
     return found
 
 
-@pytest.mark.parametrize("column", tables.HISTORY.columns[1:])
+@pytest.mark.parametrize("column", tables.HISTORY.names[1:])
 def test_every_column_of_history_is_a_curve(
     trained: Path, events: EventAccumulator, column: str
 ) -> None:

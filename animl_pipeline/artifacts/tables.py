@@ -12,89 +12,164 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIDENCE = "confidence"
-NUMBERS = {CONFIDENCE, "x", "y", "width", "height", "lr", "train_loss", "val_loss"}
-NUMBERS |= {"val_balanced_accuracy", "val_macro_average_precision", "seconds", "images_per_second"}
-NUMBERS |= {"probability", "margin"}
-FRACTIONS = {CONFIDENCE, "x", "y", "width", "height"}
-INTEGERS = {"epoch"}
-PROBABILITY = "prob_"
+PROBABILITY = "prob_"  # before a label: the columns of its probabilities
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: what it holds, whether a cell may be empty, and where its numbers lie."""
+
+    name: str
+    description: str
+    kind: type[str | float | int] = str
+    may_be_empty: bool = False
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV between two stages: columns in order; text unless named in NUMBERS or INTEGERS."""
+    """A CSV between two stages, written by `stage`; no two rows have the same `key`.
+
+    Columns of numbers whose names begin with `more` follow the others.
+    """
 
     name: str
-    written_by: str
-    columns: tuple[str, ...]
-    may_be_empty: tuple[str, ...] = ()
+    stage: str
+    description: str
+    columns: tuple[Column, ...]
     key: str = ""
-    more: str = ""  # further columns begin so, after the others
+    more: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def written_by(self) -> str:
+        """The command that writes the table."""
+        return f"pipeline {self.stage}"
 
 
+CROP = Column("crop", "Path of the crop in the folder of the crops.")
+IMAGE = Column("image", "`file_name` of the image.")
+IMAGE_ID = Column("image_id", "Id of the image in the COCO file.")
+ANNOTATION_ID = Column("annotation_id", "Id of the annotation in the COCO file.", may_be_empty=True)
+DATASET_NAME = Column("dataset", "Name of the dataset.")
+LOCATION = Column("location", "Where the camera stood.", may_be_empty=True)
+LABEL = Column("label", "Name to train on.")
+SPLIT = Column("split", "`train`, `val`, `test` or `seen_test`.")
+REASON = Column("reason", "Why, in words.")
 CROPS = Table(
-    name="crops.csv",
-    written_by="pipeline crop",
-    columns=(
-        "crop", "image", "image_id", "annotation_id", "dataset", "location", "datetime",
-        "sequence", "category", CONFIDENCE, "x", "y", "width", "height",
+    "crops.csv",
+    "crop",
+    "One row per crop, of every dataset cropped so far.",
+    (
+        CROP,
+        IMAGE,
+        IMAGE_ID,
+        ANNOTATION_ID,
+        DATASET_NAME,
+        LOCATION,
+        Column("datetime", "When the image was taken, as the COCO file says.", may_be_empty=True),
+        Column("sequence", "Which burst the image belongs to.", may_be_empty=True),
+        Column("category", "Name of the animal in the COCO file."),
+        Column(CONFIDENCE, "The detector's, or 1 for a box of a person.", float, low=0, high=1),
+        Column("x", "Left edge of the box, as a fraction of the width.", float, low=0, high=1),
+        Column("y", "Top edge of the box, as a fraction of the height.", float, low=0, high=1),
+        Column("width", "Width of the box, as a fraction of the width.", float, low=0, high=1),
+        Column("height", "Height of the box, as a fraction of the height.", float, low=0, high=1),
     ),
-    may_be_empty=("annotation_id", "location", "datetime", "sequence"),
     key="crop",
-)  # fmt: skip
+)
 DATASET = Table(
-    name="dataset.csv",
-    written_by="pipeline split",
-    columns=(*CROPS.columns, "label", "split"),
-    may_be_empty=CROPS.may_be_empty,
+    "dataset.csv",
+    "split",
+    "One row per crop that is used, with its label and its split.",
+    (*CROPS.columns, LABEL, SPLIT),
     key="crop",
 )
 TRAINED_ON = Table(
-    name="trained_on.csv",
-    written_by="pipeline train",
-    columns=("crop", "image_id", "dataset", "location", "label", "split"),
-    may_be_empty=("location",),
+    "trained_on.csv",
+    "train",
+    "The crops of train and val that a run has seen.",
+    (CROP, IMAGE_ID, DATASET_NAME, LOCATION, LABEL, SPLIT),
 )
 REASONS = Table(
-    name="failures.csv",
-    written_by="pipeline crop",
-    columns=("image", "annotation_id", "reason"),
-    may_be_empty=("image", "annotation_id"),
+    "failures.csv",
+    "crop",
+    "Every row of the COCO file that gave no crop, and why.",
+    (
+        Column("image", "`file_name` of the image.", may_be_empty=True),
+        ANNOTATION_ID,
+        REASON,
+    ),
 )
 LEDGER = Table(
-    name="download.csv",
-    written_by="pipeline download",
-    columns=("image_id", "file_name", "key", "state", "bytes", "md5", "reason"),
-    may_be_empty=("image_id", "file_name", "key", "bytes", "md5", "reason"),
+    "download.csv",
+    "download",
+    "One row per image of the COCO file: what became of it.",
+    (
+        Column("image_id", "Id of the image in the COCO file.", may_be_empty=True),
+        Column("file_name", "Path of the image in the folder of the images.", may_be_empty=True),
+        Column("key", "Where the source has the image.", may_be_empty=True),
+        Column("state", "`present`, `downloaded`, or why it is not there."),
+        Column("bytes", "Size of the file.", may_be_empty=True),
+        Column("md5", "MD5 of the file.", may_be_empty=True),
+        Column("reason", "Why, in words.", may_be_empty=True),
+    ),
 )
 HISTORY = Table(
-    name="history.csv",
-    written_by="pipeline train",
-    columns=(
-        "epoch", "lr", "train_loss", "val_loss", "val_balanced_accuracy",
-        "val_macro_average_precision", "seconds", "images_per_second",
+    "history.csv",
+    "train",
+    "One row per epoch of training.",
+    (
+        Column("epoch", "Number of the epoch, from 0.", int),
+        Column("lr", "Learning rate at its end.", float),
+        Column("train_loss", "Mean loss over the crops it was trained on.", float),
+        Column("val_loss", "Mean loss on val.", float, may_be_empty=True),
+        Column("val_balanced_accuracy", "Mean recall of the labels on val.", float, True),
+        Column("val_macro_average_precision", "Mean over the labels on val.", float, True),
+        Column("seconds", "How long the epoch took.", float),
+        Column("images_per_second", "Crops trained on per second.", float),
     ),
-    may_be_empty=("val_loss", "val_balanced_accuracy", "val_macro_average_precision"),
     key="epoch",
-)  # fmt: skip
+)
 LABEL_ERRORS = Table(
-    name="label_errors.csv",
-    written_by="pipeline evaluate",
-    columns=(
-        "image", "image_id", "annotation_id", "crop", "dataset", "location", "label", "suggested",
-        "probability", "margin",
+    "label_errors.csv",
+    "evaluate",
+    "The crops whose label may be wrong, the likeliest first.",
+    (
+        IMAGE,
+        IMAGE_ID,
+        ANNOTATION_ID,
+        CROP,
+        DATASET_NAME,
+        LOCATION,
+        LABEL,
+        Column("suggested", "The label that the classifier thinks likelier."),
+        Column("probability", "Probability of the suggested label.", float),
+        Column("margin", "Its lead over the probability of the label.", float),
     ),
-    may_be_empty=("annotation_id", "location"),
     key="crop",
-)  # fmt: skip
+)
 PREDICTIONS = Table(
-    name="predictions.csv",
-    written_by="pipeline evaluate",
-    columns=("crop", "image", "dataset", "location", "label", "predicted"),
-    may_be_empty=("location",),
+    "predictions.csv",
+    "evaluate",
+    "One row per crop of a split: what the classifier says of it.",
+    (
+        CROP,
+        IMAGE,
+        DATASET_NAME,
+        LOCATION,
+        LABEL,
+        Column("predicted", "The label of the largest probability."),
+    ),
     key="crop",
     more=PROBABILITY,
 )
+TABLES = (LEDGER, CROPS, REASONS, DATASET, TRAINED_ON, HISTORY, PREDICTIONS, LABEL_ERRORS)
 
 
 def read(table: Table, path: Path) -> "pd.DataFrame":
@@ -115,16 +190,17 @@ def read(table: Table, path: Path) -> "pd.DataFrame":
         raise InputInvalid(
             f"{path}: the rows have more cells than the header. Run `{table.written_by}` again."
         )
-    more = _more(table, frame)
-    for column in frame.columns:
-        if column in NUMBERS or column in INTEGERS or column in more:
-            frame[column] = _as_numbers(frame[column], f"{path}: {column}")
-        if column in INTEGERS:
-            whole = frame[column] % 1 == 0  # false for NaN and infinity, too
+    types = {column.name: column.kind for column in table.columns}
+    types |= dict.fromkeys(_list_further(table, frame), float)
+    for name in frame.columns:
+        if types.get(name, str) is not str:
+            frame[name] = _to_numbers(frame[name], f"{path}: {name}")
+        if types.get(name) is int:
+            whole = frame[name] % 1 == 0  # false for NaN and infinity, too
             if not whole.all():
                 row = int((~whole).to_numpy().argmax())
-                raise InputInvalid(f"{path}: row {row + 2}: {column} is no whole number.")
-            frame[column] = frame[column].astype("int64")
+                raise InputInvalid(f"{path}: row {row + 2}: {name} is no whole number.")
+            frame[name] = frame[name].astype("int64")
     _check(table, frame, str(path))
     return frame
 
@@ -144,28 +220,11 @@ def write(table: Table, path: Path, frame: "pd.DataFrame") -> None:
         frame.to_csv(part, index=False, lineterminator="\n", encoding="utf-8", quoting=quoting)
 
 
-def read_labels(path: Path) -> list[str]:
-    """Return the labels in the order of label_index.json.
-
-    Raises:
-        InputInvalid: it is not {"0": label, "1": label, ...}.
-    """
-    content = files.read_json(path, written_by="`pipeline split`")
-    expected = [str(number) for number in range(len(content) if isinstance(content, dict) else 0)]
-    labels = [content.get(number) for number in expected]
-    named = all(isinstance(label, str) and label for label in labels)
-    if not labels or not named or len(set(labels)) < len(labels):
-        raise InputInvalid(
-            f'{path} is to be {{"0": label, "1": label, ...}}. Run `pipeline split` again.'
-        )
-    return labels
-
-
-def _more(table: Table, frame: "pd.DataFrame") -> list[str]:
+def _list_further(table: Table, frame: "pd.DataFrame") -> list[str]:
     return [name for name in frame.columns if table.more and name.startswith(table.more)]
 
 
-def _as_numbers(values: "pd.Series[str]", where: str) -> "pd.Series[float]":
+def _to_numbers(values: "pd.Series[str]", where: str) -> "pd.Series[float]":
     """Return text as the numbers it was written from, bit for bit; "" is NaN."""
     try:
         return values.replace("", "nan").astype(object).astype("float64")
@@ -186,24 +245,27 @@ def _is_number(value: str) -> bool:
 
 
 def _check(table: Table, frame: "pd.DataFrame", where: str) -> None:
-    expected = [*table.columns, *_more(table, frame)]
+    expected = [*table.names, *_list_further(table, frame)]
     if list(frame.columns) != expected:
         raise InputInvalid(
             f"{where}: the columns are {', '.join(map(str, frame.columns))}; expected are "
             f"{', '.join(expected)}. Run `{table.written_by}` again."
         )
     for column in table.columns:
-        values = frame[column]
-        if column not in table.may_be_empty:
+        values = frame[column.name]
+        if not column.may_be_empty:
             empty = values.isna() | (values.astype(str) == "")
             if empty.any():
                 row = int(empty.to_numpy().argmax())
-                raise InputInvalid(f"{where}: row {row + 2} has no {column}.")
-        if column in FRACTIONS and not values.between(0, 1).all():
-            row = int((~values.between(0, 1)).to_numpy().argmax())
-            raise InputInvalid(
-                f"{where}: row {row + 2}: {column} is {values.iloc[row]}; it is to be from 0 to 1."
-            )
+                raise InputInvalid(f"{where}: row {row + 2} has no {column.name}.")
+        if column.low is not None and column.high is not None:
+            outside = ~values.between(column.low, column.high)
+            if outside.any():
+                row = int(outside.to_numpy().argmax())
+                raise InputInvalid(
+                    f"{where}: row {row + 2}: {column.name} is {values.iloc[row]}; it is to be "
+                    f"from {column.low:g} to {column.high:g}."
+                )
     if table.key and (twice := frame[table.key].duplicated()).any():
         row = int(twice.to_numpy().argmax())
         name = frame[table.key].iloc[row]

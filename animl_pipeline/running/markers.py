@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-from animl_pipeline.artifacts.names import writer_of
+from animl_pipeline.artifacts.names import explain_origin
 from animl_pipeline.errors import InputInvalid, InputMissing
 from animl_pipeline.running.stage import ONE_FILE, STAGES
 
@@ -27,9 +27,9 @@ def require_inputs(stage: str, paths: Iterable[Path]) -> tuple[Path, ...]:
     inputs = tuple(paths)
     for path in inputs:
         if not path.exists():
-            raise InputMissing(f"{path} is not there. {writer_of(path.name)}")
+            raise InputMissing(f"{path} is not there. {explain_origin(path.name)}")
         if path.is_dir():
-            raise InputInvalid(f"{path} is a folder, not a file. {writer_of(path.name)}")
+            raise InputInvalid(f"{path} is a folder, not a file. {explain_origin(path.name)}")
         refuse_unfinished(path.parent, but=stage)
     return inputs
 

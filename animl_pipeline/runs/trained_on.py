@@ -20,7 +20,7 @@ REMEDY = "Evaluate with the dataset it was trained on (--dataset-dir), or train 
 
 def of_dataset(dataset: "pd.DataFrame") -> "pd.DataFrame":
     """Return the rows (`artifacts.TRAINED_ON`) of a run trained on a dataset."""
-    return dataset.loc[dataset["split"].isin([TRAIN, VAL]), list(TABLE.columns)]
+    return dataset.loc[dataset["split"].isin([TRAIN, VAL]), TABLE.names]
 
 
 def write(folder: Path, dataset: "pd.DataFrame", weights_file: Path | None) -> None:

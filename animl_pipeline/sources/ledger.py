@@ -73,7 +73,7 @@ def write(folder: Path, rows: Iterable[Row]) -> None:
         table = csv.writer(file, lineterminator="\n")
         # A lone carriage return ends a line for whoever reads.
         quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        table.writerow(tables.LEDGER.columns)
+        table.writerow(tables.LEDGER.names)
         for row in rows:
             returns = any("\r" in str(cell) for cell in row)
             (quoted if returns else table).writerow(row)

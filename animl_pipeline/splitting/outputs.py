@@ -31,7 +31,7 @@ def write(
 ) -> None:
     """Write the dataset, its split, its labels and its reports."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = dataset[list(tables.DATASET.columns)].sort_values("crop")
+    table = dataset[tables.DATASET.names].sort_values("crop")
     tables.write(tables.DATASET, folder / tables.DATASET.name, table)
     whole.write_json(folder / "splits.json", division.splits_of(dataset, unit))
     labels = sorted(dataset["label"].unique())

@@ -178,7 +178,7 @@ def _rows_of_others(
     import pandas as pd
 
     if not path.exists():
-        return pd.DataFrame(columns=list(tables.CROPS.columns))
+        return pd.DataFrame(columns=tables.CROPS.names)
     try:
         table = tables.read(tables.CROPS, path)
     except InputInvalid as error:
@@ -240,12 +240,12 @@ def _write_tables(
 ) -> None:
     import pandas as pd
 
-    table = pd.DataFrame(rows, columns=list(tables.CROPS.columns))
+    table = pd.DataFrame(rows, columns=tables.CROPS.names)
     table = table if others.empty else pd.concat([others, table])
     folder = options.output_dir
     tables.write(tables.CROPS, folder / tables.CROPS.name, table.sort_values("crop"))
     for name, content in (("failures.csv", refused), ("warnings.csv", odd)):
-        frame = pd.DataFrame(content, columns=list(tables.REASONS.columns))
+        frame = pd.DataFrame(content, columns=tables.REASONS.names)
         tables.write(tables.REASONS, folder / name, frame)
 
 

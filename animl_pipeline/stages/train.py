@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import label_index, tables
 from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
 from animl_pipeline.files import folders, names, whole
@@ -210,7 +210,7 @@ def run(options: Options) -> Counts:
     from animl_pipeline.training.state import Progress, load_state
 
     dataset = tables.read(tables.DATASET, options.dataset_dir / tables.DATASET.name)
-    labels = tables.read_labels(options.dataset_dir / "label_index.json")
+    labels = label_index.read_labels(options.dataset_dir / "label_index.json")
     _check(dataset, labels, options)
     fabric = devices.make_fabric(options.device, options.precision, trains=True)
     torch.manual_seed(options.seed)

@@ -78,7 +78,7 @@ class Keeper:
                     self._draw(self.writer, predicted, state.best_epoch)
             _plot(self.writer, row, figures, self.card.labels)
             self.writer.flush()
-            table = pd.DataFrame(state.history, columns=list(tables.HISTORY.columns))
+            table = pd.DataFrame(state.history, columns=tables.HISTORY.names)
             tables.write(tables.HISTORY, self.folder / tables.HISTORY.name, table)
         self.save(state)
         if self.writes:

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from animl_pipeline.artifacts import label_index
 from animl_pipeline.artifacts import tables as artifacts
 from animl_pipeline.classifier.predictions import Floats, Predictions
 from animl_pipeline.evaluation import intervals, metrics
@@ -86,7 +87,7 @@ def make_dataset(folder: Path) -> None:
                 "category": label, "confidence": 1.0, "x": 0.1, "y": 0.1, "width": 0.5,
                 "height": 0.5, "label": label, "split": part,
             })  # fmt: skip
-    table = pd.DataFrame(rows, columns=list(artifacts.DATASET.columns))
+    table = pd.DataFrame(rows, columns=artifacts.DATASET.names)
     (folder / "dataset").mkdir()
     artifacts.write(artifacts.DATASET, folder / "dataset/dataset.csv", table)
     of_peer = table[["crop", "dataset", "location", "label", "confidence"]]
@@ -235,7 +236,7 @@ def scored(path: Path, folder: Path) -> Predictions:
     """Return the predictions of either on test, in the order of the dataset."""
     dataset = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")
     test = dataset[dataset["split"] == "test"]
-    labels = artifacts.read_labels(folder / "dataset/label_index.json")
+    labels = label_index.read_labels(folder / "dataset/label_index.json")
     table = pd.read_csv(path, keep_default_na=False)
     table = table.rename(columns={"path": "crop"}).set_index("crop")
     prefix = artifacts.PROBABILITY if f"{artifacts.PROBABILITY}{labels[0]}" in table else ""

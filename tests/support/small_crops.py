@@ -11,7 +11,7 @@ from animl_pipeline.running import perform
 from animl_pipeline.running.perform import Counts
 from animl_pipeline.stages.split import Options
 
-COLUMNS = tables.CROPS.columns
+COLUMNS = tables.CROPS.names
 PARTS = ("train", "val", "test")
 Row = dict[str, Any]
 

@@ -41,7 +41,7 @@ def make_dataset(
                     "x": 0.1, "y": 0.1, "width": 0.5, "height": 0.5,
                     "label": label, "split": part,
                 })  # fmt: skip
-    table = pd.DataFrame(rows, columns=list(tables.DATASET.columns)).sort_values("crop")
+    table = pd.DataFrame(rows, columns=tables.DATASET.names).sort_values("crop")
     (folder / "dataset").mkdir(exist_ok=True)
     tables.write(tables.DATASET, folder / "dataset/dataset.csv", table)
     index = {str(number): label for number, label in enumerate(labels)}
