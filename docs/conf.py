@@ -22,6 +22,7 @@ exclude_patterns = ["README.md"]
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 nitpicky = True
+smartquotes = False
 html_theme = "furo"
 html_title = project
 html_copy_source = False
@@ -44,6 +45,6 @@ def write_block(page: Any, node: nodes.math_block) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Make the reference from the code before the pages are read."""
+    """Make the pages that follow from the code before all pages are read."""
     app.add_html_math_renderer("mathml", (write_inline, None), (write_block, None))
-    app.connect("builder-inited", lambda _: generate.write_reference(HERE / "reference"))
+    app.connect("builder-inited", lambda _: generate.write_pages(HERE))

@@ -1,141 +1,187 @@
-"""The pages of the reference that follow from the code: commands and tables."""
+"""The pages that follow from the code: commands, tables, packages."""
 
+import ast
 import inspect
 import re
-from enum import Enum
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import typer
 
+import animl_pipeline
 from animl_pipeline import cli
 from animl_pipeline.artifacts import tables
+from animl_pipeline.running.options import Knob, dashed, knobs, parts_of
+from animl_pipeline.running.stage import STAGES, load
 
-COMMANDS = "commands"  # folder of one page per command
-TABLES = "tables.md"
+COMMANDS = "reference/commands"  # the page of all commands, and the folder of one for each
+TABLES = "reference/tables.md"
+PACKAGES = "development/packages.md"
 NOTE = "<!-- Made by docs/generate.py from the code: do not edit. -->\n\n"
-KINDS = {int: "integer", float: "number", str: "text", Path: "path"}
+KINDS = {int: "number", float: "number", str: "text", Path: "path"}
+ORDER = ("download", "crop", "split", "train", "evaluate")  # of the work; the others come after
 
 
-def write_reference(folder: Path) -> None:
-    """Write the page of every command and the page of the tables; leave what is equal alone."""
-    pages = {f"{COMMANDS}/{name}.md": describe_command(name) for name in list_commands()}
-    pages[TABLES] = describe_tables(tables)
-    (folder / COMMANDS).mkdir(parents=True, exist_ok=True)
-    for path in (folder / COMMANDS).glob("*.md"):
-        if f"{COMMANDS}/{path.name}" not in pages:
-            path.unlink()
-    for name, text in pages.items():
-        path = folder / name
+def write_pages(docs: Path) -> None:
+    """Write the pages of the commands, the tables and the packages; leave what is equal alone."""
+    folder = docs / COMMANDS
+    pages = {folder / f"{name}.md": describe_command(name) for name in list_commands()}
+    pages[docs / f"{COMMANDS}.md"] = describe_commands()
+    pages[docs / TABLES] = describe_tables(tables)
+    pages[docs / PACKAGES] = describe_packages(Path(animl_pipeline.__file__).parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in set(folder.glob("*.md")) - set(pages):
+        path.unlink()
+    for path, text in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != NOTE + text:
             path.write_text(NOTE + text, encoding="utf-8")
 
 
 def list_commands() -> list[str]:
-    """Return the names of all commands, in the order of the help."""
+    """Return the names of all commands: the five in the order of the work, then the others."""
     group: Any = typer.main.get_command(cli.app)
-    return list(group.list_commands(None))
+    names = list(group.list_commands(None))
+    return [name for name in ORDER if name in names] + [n for n in names if n not in ORDER]
+
+
+def describe_commands() -> str:
+    """Return the page that lists the commands, each with its sentence."""
+    lines = ["# Commands", "", "![Five commands; each reads the folder that the one before wrote]"]
+    lines[-1] += "(../overview.svg)"
+    lines += ["", "`pipeline <command> --help` shows what these pages show.", ""]
+    lines += ["| command | |", "| --- | --- |"]
+    for name in list_commands():
+        lines.append(f"| [{name}](commands/{name}.md) | {_split_help(name)[0]} |")
+    names = [f"commands/{name}" for name in list_commands()]
+    return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *names, "```", ""])
 
 
 def describe_command(name: str) -> str:
     """Return the page of a command: what it does, reads and writes, and its options by panel."""
-    group: Any = typer.main.get_command(cli.app)
-    command = group.get_command(None, name)
-    lines = [f"# pipeline {name}", "", *_help_of(command), f"```{{program}} pipeline {name}", "```"]
-    panels: dict[str, list[Any]] = {}
-    for param in command.params:
-        if param.name != "help":
-            panel = getattr(param, "rich_help_panel", None)
-            panels.setdefault(panel or "Options", []).append(param)
-    for panel, params in panels.items():
-        lines += ["", f"## {panel}", ""]
-        for param in params:
-            lines += _option(param)
+    sentence, paragraphs = _split_help(name)
+    lines = [f"# pipeline {name}", "", sentence, ""]
+    for paragraph in paragraphs:
+        lines += _as_table(paragraph) or _as_markdown(paragraph)
+    lines += [f"```{{program}} pipeline {name}", "```"]
+    panels: dict[str, list[Knob]] = {}
+    for knob in knobs(load(name).Options) if name in STAGES else []:
+        panels.setdefault(knob.panel, []).append(knob)
+    for panel, group in panels.items():
+        lines += ["", f"## {panel}", "", *(line for knob in group for line in _option(knob))]
     return "\n".join(lines) + "\n"
 
 
-def _help_of(command: Any) -> list[str]:
-    """Return the paragraphs of a command's help; what is laid out stays as it is."""
-    lines = []
-    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-        text = paragraph.removeprefix("\b").strip("\n")
-        is_laid_out = paragraph.startswith(("\b", "    "))
-        lines += ["```text", text, "```", ""] if is_laid_out else [_escape(text), ""]
-    return lines
+def _split_help(name: str) -> tuple[str, list[str]]:
+    """Return the first sentence of a command's help, and its other paragraphs."""
+    group: Any = typer.main.get_command(cli.app)
+    text = load(name).__doc__ if name in STAGES else group.get_command(None, name).help
+    first, *others = inspect.cleandoc((text or "").replace("\b\n", "")).split("\n\n")
+    return _escape(" ".join(first.split())), others
 
 
-def _option(param: Any) -> list[str]:
-    """Return one option or argument as Sphinx's directive, with its default and limits."""
-    is_option = param.opts[0].startswith("-")
-    names = ", ".join(param.opts + param.secondary_opts) if is_option else param.name
-    value = f" {_kind(param)}" if is_option and not _is_switch(param) else ""
-    return [
-        f"````{{option}} {names}{value}",
-        *_facts(param),
-        "",
-        _escape(param.help or ""),
-        "````",
-        "",
-    ]
+def _as_table(paragraph: str) -> list[str]:
+    """Return what a stage reads and writes as a table; [] of any other paragraph."""
+    if not paragraph.startswith(("Reads", "Writes")):
+        return []
+    rows: list[tuple[str, str, str]] = []
+    for line in paragraph.splitlines():
+        cells = re.match(r"(Reads|Writes)? *(\S.*?)(?: {2,}(\S.*))?$", line)
+        if cells and cells[3]:
+            rows.append((cells[1] or "", f"`{cells[2]}`", _escape(cells[3])))
+        elif rows:  # a sentence that goes on, or one about all of them
+            rows[-1] = (*rows[-1][:2], f"{rows[-1][2]}. {_escape(line.strip())}")
+    table = [f"| {verb} | {name} | {about} |" for verb, name, about in rows]
+    return ["| | file | |", "| --- | --- | --- |", *table, ""]
+
+
+def _as_markdown(paragraph: str) -> list[str]:
+    """Return a paragraph; one that is laid out stays as it is."""
+    lines = paragraph.splitlines()
+    if any(line.startswith(("    ", "[", "$ ")) for line in lines):
+        return ["```text", *lines, "```", ""]
+    return [_escape(paragraph), ""]
+
+
+def _option(knob: Knob) -> list[str]:
+    """Return one option as Sphinx's directive: its names, its sentence, its default and limits."""
+    names, kinds = dashed(knob.name), parts_of(knob.kind)
+    if kinds == [bool]:
+        names += "" if knob.default is False else f", --no-{names[2:]}"
+    else:
+        words = [KINDS[kind] for kind in kinds if kind in KINDS] + knob.choices
+        names += f" {'|'.join(dict.fromkeys(words))}"
+    return [f"````{{option}} {names}", f"{_escape(knob.help)} {_facts(knob)}", "````", ""]
+
+
+def _facts(knob: Knob) -> str:
+    """Return what the signature says: required or its default, and the limits."""
+    default = getattr(knob.default, "value", knob.default)
+    facts = []
+    if knob.is_required:
+        facts = ["*Required.*"]
+    elif isinstance(default, bool):
+        facts = [f"*Default: {'on' if default else 'off'}.*"]
+    elif default is not None and default != "":
+        facts = [f"*Default:* `{default}`."]
+    if knob.low is not None and knob.high is not None:
+        facts.append(f"*From {knob.low:,} to {knob.high:,}.*")
+    elif knob.low is not None:
+        facts.append(f"*At least {knob.low:,}.*")
+    return " ".join(facts)
 
 
 def _escape(text: str) -> str:
     """Return plain text as Markdown; what stands between backticks stays code."""
-    return re.sub(r"(?<!`)([*<$])(?!`)", r"\\\1", text)
-
-
-def _is_switch(param: Any) -> bool:
-    return bool in _types_of(param)
-
-
-def _types_of(param: Any) -> tuple[type, ...]:
-    kind = param.type_descriptor.annotation
-    return get_args(kind) or (kind,)
-
-
-def _kind(param: Any) -> str:
-    kinds = _types_of(param)
-    if issubclass(kinds[0], Enum):
-        return "|".join(str(choice.value) for choice in kinds[0])
-    return (param.metavar or KINDS[kinds[0]]).lower()
-
-
-def _facts(param: Any) -> list[str]:
-    """Return what the signature says: required or its default, and the limits."""
-    default = getattr(param.default, "value", param.default)
-    facts = ["*Required.*"] if param.required else []
-    if _is_switch(param):
-        facts = [f"Default: {'on' if default else 'off'}."]
-    elif default not in (None, "") and not param.required:
-        facts = [f"Default: `{default}`."]
-    low, high = (getattr(param, limit, None) for limit in ("min", "max"))
-    if low is not None and high is not None:
-        facts.append(f"From {low:,} to {high:,}.")
-    elif low is not None:
-        facts.append(f"At least {low:,}.")
-    return [" ".join(facts)] if facts else []
+    pieces = re.split(r"(`[^`]*`)", text)
+    return "".join(p if p[:1] == "`" else re.sub(r"([*<$|_\[])", r"\\\1", p) for p in pieces)
 
 
 def describe_tables(module: ModuleType) -> str:
     """Return the page of all tables: who writes each, its columns and which may be empty."""
     lines = ["# Tables and their columns", ""]
     lines += ["Every CSV file between two commands. Text stays text: `007` and `NA` are names.", ""]
-    kind = module.Table
-    for table in [value for value in vars(module).values() if isinstance(value, kind)]:
+    for table in [value for value in vars(module).values() if isinstance(value, module.Table)]:
+        lines += [f"## {table.name}", "", _escape(table.description), ""]
         lines += [
-            f"## {table.name}",
+            f"Written by `{table.written_by}`.",
             "",
-            f"{table.description} Written by `{table.written_by}`.",
-            "",
+            "| column | holds | |",
+            "| --- | --- | --- |",
         ]
-        lines += ["| column | |", "| --- | --- |"]
         for column in table.columns:
-            about = [column.description]
-            about += ["May be empty."] if column.may_be_empty else []
-            about += ["Each row has another."] if column.name == table.key else []
-            lines.append(f"| `{column.name}` | {' '.join(filter(None, about))} |")
+            facts = ["each row has another"] if column.name == table.key else []
+            facts += ["may be empty"] if column.may_be_empty else []
+            facts += [_kind(column)] if column.kind is not str else []
+            about = _escape(column.description)
+            lines.append(f"| `{column.name}` | {about} | {'; '.join(facts)} |")
         if table.more:
-            lines.append(f"| `{table.more}...` | One column per label, in the order of labels. |")
+            lines.append(
+                f"| `{table.more}<label>` | One column per label, in their order. | number |"
+            )
         lines.append("")
     return "\n".join(lines)
+
+
+def _kind(column: tables.Column) -> str:
+    kind = "whole number" if column.kind is int else "number"
+    if column.low is not None and column.high is not None:
+        return f"{kind} from {column.low:g} to {column.high:g}"
+    return kind if column.low is None else f"{kind}, at least {column.low:g}"
+
+
+def describe_packages(root: Path) -> str:
+    """Return the page of all packages and their modules, with the first sentence of each."""
+    lines = ["# Packages", "", "Each module with the first sentence of its docstring.", ""]
+    for package in sorted({path.parent for path in root.rglob("*.py")}):
+        name = ".".join(package.relative_to(root.parent).parts)
+        lines += [f"## {name}", "", _first_sentence(package / "__init__.py"), ""]
+        modules = sorted(path for path in package.glob("*.py") if path.stem[0] != "_")
+        rows = [f"| `{path.stem}` | {_first_sentence(path)} |" for path in modules]
+        lines += ["| module | |", "| --- | --- |", *rows, ""] if rows else []
+    return "\n".join(lines)
+
+
+def _first_sentence(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return _escape(" ".join(text.split("\n\n")[0].split()))

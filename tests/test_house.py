@@ -9,31 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.core import TyperGroup
 
-from animl_pipeline import cli
 from animl_pipeline.running import stage
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "animl_pipeline"
-README = ROOT / "README.md"
 
 HEAVY = {
     "torch", "torchvision", "sklearn", "botocore", "obstore", "matplotlib", "pandas", "scipy",
     "lightning_fabric", "timm",
-}  # fmt: skip
-CONTRACT_FILES = (
-    "images/cct.json", "images/download.csv", "crops/detections.json", "crops/crops.csv",
-    "crops/failures.csv", "dataset/dataset.csv", "dataset/splits.json",
-    "dataset/label_index.json", "dataset/split_report.json", "model.safetensors", "model.json",
-    "last.pt", "history.csv", "runs/latest", "predictions_", "metrics.json", "report.html",
-)  # fmt: skip
-# Options of other programs (pip, git, docker, tensorboard, aws) that the README may name.
-OTHERS = {
-    "--logdir", "--upgrade", "--extra-index-url", "--index-url", "--constraint", "--editable",
-    "--recursive", "--no-sign-request", "--help", "--version", "--rm", "--gpus", "--depth",
-    "--only", "--nproc-per-node",
 }  # fmt: skip
 
 
@@ -198,66 +182,3 @@ def test_no_file_names_a_folder_of_one_machine() -> None:
             continue
         found += [f"{path.relative_to(ROOT)}: {m[0]}" for m in machine.finditer(text)]
     assert found == []
-
-
-def readme() -> str:
-    if not README.exists():
-        pytest.skip("there is no README.md yet")
-    return README.read_text(encoding="utf-8")
-
-
-def code_of(text: str) -> list[str]:
-    """The lines of fenced blocks (continued ones joined), and what stands between backticks."""
-    lines = []
-    pieces = re.split(r"^```.*$", text, flags=re.MULTILINE)
-    for number, piece in enumerate(pieces):
-        if number % 2:
-            lines += re.sub(r"\\\n\s*", " ", piece).splitlines()
-        else:
-            lines += re.findall(r"`([^`\n]+)`", piece)
-            lines += re.findall(r"^(?: {4}|\t)(\S.*)$", piece, flags=re.MULTILINE)
-    return lines
-
-
-def commands() -> dict[str, set[str]]:
-    """Every command and the options it has."""
-    group = typer.main.get_command(cli.app)
-    assert isinstance(group, TyperGroup)
-    return {
-        name: {text for option in command.params for text in (*option.opts, *option.secondary_opts)}
-        for name, command in group.commands.items()
-    }
-
-
-def test_every_command_in_the_readme_exists() -> None:
-    named = {
-        word
-        for line in code_of(readme())
-        for word in re.findall(r"(?:^|[\s;&|(])pipeline ([a-z]+)", line)
-    }
-    assert named
-    assert named <= set(commands())
-
-
-def test_every_option_in_the_readme_exists() -> None:
-    known = set().union(*commands().values()) | {"--help", "--version"}
-    unknown = set()
-    for line in code_of(readme()):
-        options = {match.rstrip("-") for match in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)}
-        others = set() if line.strip().startswith("pipeline") else OTHERS
-        unknown |= options - known - others
-    assert unknown == set()
-
-
-def test_an_option_in_the_readme_is_one_of_its_command() -> None:
-    wrong = []
-    for line in code_of(readme()):
-        for name, rest in re.findall(r"(?:^|\s)pipeline ([a-z]+)([^;&|#]*)", line):
-            known = commands().get(name, set()) | {"--help"}
-            wrong += [f"{name} {o}" for o in re.findall(r"--[a-z][a-z-]+", rest) if o not in known]
-    assert wrong == []
-
-
-def test_the_readme_names_every_file_of_the_contract() -> None:
-    text = readme()
-    assert [name for name in CONTRACT_FILES if Path(name).name not in text] == []
