@@ -52,7 +52,7 @@ allows; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.""",
 def main() -> None:
     """Run the command line."""
     # PyTorch's threads wait for one another by spinning, which made training ten times slower on a
-    # computer busy with other work (README, Measured): spin briefly, then sleep. To be set before
+    # computer busy with other work (docs, Measured): spin briefly, then sleep. To be set before
     # torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     level = logging.ERROR if processes.rank() else logging.WARNING  # the first one says it for all

@@ -21,7 +21,7 @@ from animl_pipeline.classifier.predictions import DECIMALS, Bools, Floats, Predi
 from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.running.workers import progress
 
-# On a CPU larger batches outgrow its caches: see the README, Measured.
+# On a CPU larger batches outgrow its caches: see docs, Measured.
 BATCH_ON_CPU, BATCH_ON_GPU = 16, 128
 # Infrared pictures are grey, up to a tint and the noise of JPEG: the mean over the pixels of the
 # largest difference between two channels, 0 to 1.

@@ -14,7 +14,7 @@ from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
 
 BINS = 15  # of equal width, as torchmetrics' default
 FLOOR = 5e-10  # half of the last decimal of a written probability, for those written as 0
-ADDED_LOCATIONS = 2  # to those a temperature is fitted on; README, Measured
+ADDED_LOCATIONS = 2  # to those a temperature is fitted on; docs, Measured
 TEMPERATURES = (0.05, 20.0)  # past them the fit has run away, on rows all right or all wrong
 
 

@@ -11,7 +11,7 @@ def keep_freed_memory() -> None:
     """Let this process keep what is freed, up to a gigabyte a piece, for what it asks for next.
 
     glibc gives every large piece back to the system at once and is handed a new one, empty, page
-    by page: half of the time of a training step on a CPU (README, Measured). Where the C library is
+    by page: half of the time of a training step on a CPU (docs, Measured). Where the C library is
     another, nothing happens.
     """
     try:

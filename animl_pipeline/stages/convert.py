@@ -1,7 +1,7 @@
 """Turn a COCO Camera Traps export into MegaDetector results, or results into an export.
 
 Reads   --input-file      an export, or MegaDetector results of any version
-Writes  --output-file     the other: all that both can hold (README, Conversion)
+Writes  --output-file     the other: all that both can hold
 """
 
 from enum import StrEnum

@@ -50,7 +50,7 @@ def fit(
     network, optimizer, draws = learner.network, learner.optimizer, learner.draws
     if learner.val is not None and not state.ended(epochs=epochs, patience=patience):
         # Its readers start now. Forked from a process that has grown to gigabytes they would share
-        # these, and every page that training then writes to be copied first (README, Measured).
+        # these, and every page that training then writes to be copied first (docs, Measured).
         iter(learner.val)
     while not state.ended(epochs=epochs, patience=patience):
         epoch = draws.epoch = state.next_epoch

@@ -38,7 +38,7 @@ SPEED_CROPS = {"train": 64, "val": 32, "test": 3}
 LEARNED = {"model_name": "efficientnet-b0", "epochs": 40}
 LEARNED_SIDE_PX = 64
 # Threads that spin while they wait, as the peer's do unless told, are slow where other work goes on
-# (README, Measured): that is not what is measured here.
+# (docs, Measured): that is not what is measured here.
 CALM = {**os.environ, "GOMP_SPINCOUNT": "10000"}
 SYNTHETIC = """
 import json, sys, time, torch

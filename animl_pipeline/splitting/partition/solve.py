@@ -51,7 +51,7 @@ def partition(
     by_content = np.lexsort(np.hstack([crops, allowed]).T[::-1])
     order = by_content[np.random.default_rng(seed).permutation(len(crops))]
     problem = Problem(crops[order], targets, allowed[order])
-    # One thread: on a busy computer BLAS's wait for one another (README, Measured), and how many
+    # One thread: on a busy computer BLAS's wait for one another (docs, Measured), and how many
     # there are may change the last bit of a sum.
     with threadpool_limits(1, user_api="blas"):
         found = local_search.search(problem, np.random.default_rng(seed + 1))
