@@ -16,7 +16,7 @@ from small_crops import PARTS, crop_row, parts_of, read_dataset, read_json, some
 from animl_pipeline.artifacts import label_index
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files import whole
-from animl_pipeline.splitting.partition.problem import Problem
+from animl_pipeline.splitting.partition.partitioning import Partitioning
 from animl_pipeline.splitting.partition.solve import partition
 
 TARGETS = np.array([0.6, 0.2, 0.2])
@@ -38,10 +38,10 @@ def test_a_label_is_missing_in_a_part_only_where_no_choice_has_it(
     locations: int, seed: int
 ) -> None:
     crops = project(locations, seed)
-    problem = Problem(crops, TARGETS, np.ones((len(crops), 3), dtype=bool))
-    found = partition(crops, TARGETS, problem.allowed, 0).part
+    problem = Partitioning(crops, TARGETS, np.ones((len(crops), 3), dtype=bool))
+    found = partition(crops, TARGETS, problem.allowed, 0).choice
     choices = itertools.product(range(3), repeat=len(crops))
-    assert problem.lacking(found) == min(problem.lacking(np.array(c)) for c in choices)
+    assert problem.penalty(found) == min(problem.penalty(np.array(c)) for c in choices)
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def test_the_objective_is_the_peers_score(peer: Any, monkeypatch: pytest.MonkeyP
     part = np.zeros(len(crops), dtype=np.int64)
     for place, name in enumerate(PARTS):
         part[[int(location) for _, location in chosen[name]]] = place
-    problem = Problem(crops, TARGETS, np.ones((len(crops), 3), dtype=bool))
+    problem = Partitioning(crops, TARGETS, np.ones((len(crops), 3), dtype=bool))
     score = float(said[-1].rpartition(" ")[2])
-    assert problem.cost(part) - problem.lacking(part) == pytest.approx(score, abs=1e-12)
+    assert problem.cost(part) - problem.penalty(part) == pytest.approx(score, abs=1e-12)
     ours = partition(crops, TARGETS, problem.allowed, 0)
     assert ours.objective <= problem.cost(part)
 

@@ -55,7 +55,7 @@ def divide(
     allowed = np.tile(wanted > 0, (len(units), 1))
     allowed[is_fixed.to_numpy()] = [part == TRAIN for part in targets]
     found = partition(crops, wanted, allowed, seed)
-    units["chosen"] = np.array(list(targets), dtype=object)[found.part]
+    units["chosen"] = np.array(list(targets), dtype=object)[found.choice]
     chosen = dataset[unit].merge(units, how="left", on=unit)["chosen"].fillna(TRAIN)
     split = dataset["split"].mask(dataset["split"] == NOT_CHOSEN, chosen.to_numpy())
     return Divided(dataset.assign(split=split), found.objective, found.bound, found.method, targets)

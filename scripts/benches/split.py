@@ -27,7 +27,7 @@ import pandas as pd
 
 from animl_pipeline.artifacts import tables as artifacts
 from animl_pipeline.splitting.partition import bound
-from animl_pipeline.splitting.partition.problem import Problem
+from animl_pipeline.splitting.partition.partitioning import Partitioning
 from animl_pipeline.splitting.partition.solve import COVER_NODES, partition
 
 TARGETS = np.array([0.6, 0.2, 0.2])
@@ -90,9 +90,9 @@ def draws(peers: Path, count: int) -> dict[int, np.ndarray]:
     return {int(number): found for number, found in known.items() if int(number) < count}
 
 
-def judged(problem: Problem, part: np.ndarray) -> tuple[float, int]:
+def judged(problem: Partitioning, part: np.ndarray) -> tuple[float, int]:
     """Return the peer's score, and how many (label, part) have no crop."""
-    return problem.cost(part) - problem.lacking(part), len(list(problem.uncovered(part)))
+    return problem.cost(part) - problem.penalty(part), len(list(problem.list_uncovered(part)))
 
 
 def tables(peers: Path, count: int) -> None:
@@ -100,7 +100,7 @@ def tables(peers: Path, count: int) -> None:
     theirs, rows = draws(peers, count), []
     for number in range(count):
         crops = table(number)
-        problem = Problem(crops, TARGETS, np.ones((len(crops), 3), dtype=bool))
+        problem = Partitioning(crops, TARGETS, np.ones((len(crops), 3), dtype=bool))
         start, used = time.perf_counter(), time.process_time()
         found = partition(crops, TARGETS, problem.allowed, 0)
         seconds, cpu = time.perf_counter() - start, time.process_time() - used
@@ -108,13 +108,13 @@ def tables(peers: Path, count: int) -> None:
         part = np.zeros(len(crops), dtype=int)
         for place, name in enumerate(PARTS):
             part[places[name]] = place
-        score, missing = judged(problem, found.part)
+        score, missing = judged(problem, found.choice)
         peer_score, peer_missing = judged(problem, part)
         gap = (found.objective - found.bound) / found.objective
         least = bound.cover(problem, nodes=COVER_NODES)[1] if missing else 0.0
         rows.append({
             "table": number, "locations": len(crops), "labels": crops.shape[1], "score": score,
-            "missing": missing, "least": problem.lacking(found.part) <= least,
+            "missing": missing, "least": problem.penalty(found.choice) <= least,
             "seconds": seconds, "cpu": cpu, "gap": gap,
             "peer_score": peer_score, "peer_missing": peer_missing, "peer_seconds": peer_seconds,
         })  # fmt: skip
