@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.splitting.labels.applying import labelled, what_went_where
+from animl_pipeline.splitting.labels.labelling import account_for_categories, label_crops
 from animl_pipeline.splitting.labels.spec import ANY_DATASET, LabelRule, LabelSpec, Terms
 
 
@@ -50,7 +50,7 @@ def kept(found: pd.DataFrame) -> set[str]:
 
 def test_every_crop_gets_its_label_and_keeps_its_order() -> None:
     table = pd.concat([crops(*burst("x", "s", 2)), crops(*burst("y", "t", 1), category="bird")])
-    found, left_out = labelled(table, spec(), seed=0)
+    found, left_out = label_crops(table, spec(), seed=0)
     assert found["label"].tolist() == ["fox", "fox", "bird"]
     assert found["crop"].tolist() == table["crop"].tolist()
     assert found.index.tolist() == [0, 1, 2]
@@ -59,27 +59,27 @@ def test_every_crop_gets_its_label_and_keeps_its_order() -> None:
 
 def test_a_category_in_no_label_is_left_out_counted_and_said() -> None:
     table = pd.concat([crops(*burst("x", "s", 2)), crops(*burst("x", "s", 3), category="skunk")])
-    found, left_out = labelled(table, spec(), seed=0)
+    found, left_out = label_crops(table, spec(), seed=0)
     assert set(found["category"]) == {"fox"}
     assert left_out == [{"dataset": "d", "category": "skunk", "crops": 3, "reason": "in no label"}]
 
 
 def test_no_crops_give_no_rows() -> None:
-    found, left_out = labelled(crops(("x", "s", "1")).iloc[:0], spec(3), seed=0)
+    found, left_out = label_crops(crops(("x", "s", "1")).iloc[:0], spec(3), seed=0)
     assert (len(found), left_out) == (0, [])
 
 
 def test_a_category_in_two_labels_is_refused() -> None:
     both = LabelRule(Terms(frozenset({(ANY_DATASET, "fox")})))
     with pytest.raises(InputInvalid, match="both 'one' and 'two'"):
-        labelled(crops(("x", "s", "1")), LabelSpec("test", {"one": both, "two": both}), seed=0)
+        label_crops(crops(("x", "s", "1")), LabelSpec("test", {"one": both, "two": both}), seed=0)
 
 
 def test_a_cap_counts_images_not_crops() -> None:
     twice = pd.concat([crops(("x", "s", "1"), ("x", "t", "2"))] * 2, ignore_index=True)
     twice["crop"] = twice.index.astype(str)
-    assert len(labelled(twice, spec(2), seed=0)[0]) == 4
-    assert len(labelled(twice, spec(1), seed=0)[0]) == 2
+    assert len(label_crops(twice, spec(2), seed=0)[0]) == 4
+    assert len(label_crops(twice, spec(1), seed=0)[0]) == 2
 
 
 def test_a_cap_holds_for_its_label_alone() -> None:
@@ -87,7 +87,7 @@ def test_a_cap_holds_for_its_label_alone() -> None:
         [crops(*burst("x", "s", 9)), crops(*burst("x", "s", 9), category="bird")],
         ignore_index=True,
     )
-    found, _ = labelled(table, spec(2), seed=0)
+    found, _ = label_crops(table, spec(2), seed=0)
     assert Counter(found["label"]) == {"fox": 2, "bird": 9}
 
 
@@ -96,7 +96,7 @@ def test_what_is_over_a_cap_is_counted_by_category_and_said() -> None:
         [crops(*burst("x", "s", 3)), crops(*burst("y", "t", 3), category="zorro")],
         ignore_index=True,
     )
-    found, left_out = labelled(table, spec(2), seed=0)
+    found, left_out = label_crops(table, spec(2), seed=0)
     assert sum(record["crops"] for record in left_out) == 6 - len(found) == 4
     assert {record["reason"] for record in left_out} == {"fox: over max_count 2"}
 
@@ -104,9 +104,9 @@ def test_what_is_over_a_cap_is_counted_by_category_and_said() -> None:
 def test_a_cap_counts_images_of_two_datasets_apart_even_with_the_same_ids() -> None:
     rows = burst("x", "s", 3)
     table = pd.concat([crops(*rows, dataset="a"), crops(*rows, dataset="b")], ignore_index=True)
-    assert len(labelled(table, spec(3), seed=0)[0]) == 3
-    assert len(labelled(table, spec(5), seed=0)[0]) == 5
-    assert len(labelled(table, spec(6), seed=0)[0]) == 6
+    assert len(label_crops(table, spec(3), seed=0)[0]) == 3
+    assert len(label_crops(table, spec(5), seed=0)[0]) == 5
+    assert len(label_crops(table, spec(6), seed=0)[0]) == 6
 
 
 def test_a_cap_takes_from_every_location_before_twice_from_one() -> None:
@@ -115,14 +115,14 @@ def test_a_cap_takes_from_every_location_before_twice_from_one() -> None:
         rows += burst("big", f"s{number}", 1)
     rows += burst("small", "t", 1) + burst("other", "u", 2)
     for seed in range(5):
-        found, _ = labelled(crops(*rows), spec(3), seed=seed)
+        found, _ = label_crops(crops(*rows), spec(3), seed=seed)
         assert Counter(found["location"]) == {"big": 1, "small": 1, "other": 1}
 
 
 def test_a_cap_takes_every_sequence_before_two_images_of_one() -> None:
     rows = burst("x", "long", 50) + burst("x", "a", 1) + burst("x", "b", 1) + burst("y", "c", 9)
     for seed in range(5):
-        found, _ = labelled(crops(*rows), spec(4), seed=seed)
+        found, _ = label_crops(crops(*rows), spec(4), seed=seed)
         assert Counter(found["sequence"]) == {"long": 1, "a": 1, "b": 1, "c": 1}
 
 
@@ -135,7 +135,7 @@ def test_a_cap_takes_from_the_datasets_of_the_first_level_before_all_others() ->
         Terms(frozenset({(ANY_DATASET, "fox")})), max_count=11,
         prioritize=(frozenset("b"), frozenset("c")),
     )  # fmt: skip
-    found, _ = labelled(table, LabelSpec("test", {"fox": rule}), seed=0)
+    found, _ = label_crops(table, LabelSpec("test", {"fox": rule}), seed=0)
     assert Counter(found["dataset"]) == {"b": 8, "c": 3}
     assert Counter(found[found["dataset"] == "c"]["location"]).most_common(1)[0][1] == 2
 
@@ -145,8 +145,8 @@ def test_what_went_where_accounts_for_every_category() -> None:
         [crops(*burst("x", "s", 5)), crops(*burst("x", "s", 2), category="skunk")],
         ignore_index=True,
     )
-    found, left_out = labelled(table, spec(3), seed=0)
-    assert what_went_where(table, found, found, left_out, []) == [
+    found, left_out = label_crops(table, spec(3), seed=0)
+    assert account_for_categories(table, found, found, left_out, []) == [
         {"dataset": "d", "category": "fox", "label": "fox", "crops": 5, "kept": 3,
          "reason": "fox: over max_count 3"},
         {"dataset": "d", "category": "skunk", "label": None, "crops": 2, "kept": 0,
@@ -156,13 +156,13 @@ def test_what_went_where_accounts_for_every_category() -> None:
 
 def test_images_without_a_sequence_are_each_their_own() -> None:
     rows = burst("x", "", 5) + burst("x", "long", 50)
-    found, _ = labelled(crops(*rows), spec(6), seed=0)
+    found, _ = label_crops(crops(*rows), spec(6), seed=0)
     assert Counter(found["sequence"]) == {"": 5, "long": 1}
 
 
 def test_another_seed_takes_other_images_of_a_burst() -> None:
     table = crops(*burst("x", "s", 100))
-    assert len({min(kept(labelled(table, spec(1), seed=seed)[0])) for seed in range(8)}) > 3
+    assert len({min(kept(label_crops(table, spec(1), seed=seed)[0])) for seed in range(8)}) > 3
 
 
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # pandas is slow at it
@@ -201,10 +201,10 @@ TABLES = IMAGES.map(
 def test_the_order_of_the_rows_does_not_matter_and_the_same_seed_is_the_same_rows(
     table: pd.DataFrame, max_count: int, seed: int, shuffle: int
 ) -> None:
-    found, left_out = labelled(table, spec(max_count), seed)
-    again, _ = labelled(table, spec(max_count), seed)
+    found, left_out = label_crops(table, spec(max_count), seed)
+    again, _ = label_crops(table, spec(max_count), seed)
     shuffled = table.sample(frac=1, random_state=shuffle).reset_index(drop=True)
-    other, also_left_out = labelled(shuffled, spec(max_count), seed)
+    other, also_left_out = label_crops(shuffled, spec(max_count), seed)
     assert found.equals(again)
     assert kept(found) == kept(other)
     assert left_out == also_left_out
@@ -213,7 +213,7 @@ def test_the_order_of_the_rows_does_not_matter_and_the_same_seed_is_the_same_row
 @settings(deadline=None, max_examples=60, phases=WITHOUT_SHRINKING)
 @given(TABLES, st.integers(1, 12))
 def test_every_crop_is_labelled_or_counted_as_left_out(table: pd.DataFrame, max_count: int) -> None:
-    found, left_out = labelled(table, spec(max_count), 0)
+    found, left_out = label_crops(table, spec(max_count), 0)
     assert len(found) + sum(record["crops"] for record in left_out) == len(table)
     foxes = found[found["label"] == "fox"]
     images = len(foxes.drop_duplicates(["dataset", "image_id"]))

@@ -40,7 +40,7 @@ def test_a_spec_of_ours_loads_and_no_category_is_in_two_labels(path: Path) -> No
     assert len(spec.rules) >= 2
     for label, rule in spec.rules.items():
         assert rule.include.named
-        assert all(spec.label("any", category) == label for _, category in rule.include.named)
+        assert all(spec.find_label("any", category) == label for _, category in rule.include.named)
 
 
 def test_there_are_specs() -> None:
@@ -50,60 +50,60 @@ def test_there_are_specs() -> None:
 def test_the_example_of_the_readme_loads_and_means_what_it_says(read: Read) -> None:
     text = (SPECS[0].parent / "README.md").read_text(encoding="utf-8")
     short, long = (part.split("```")[0] for part in text.split("```json")[1:3])
-    assert read(short).label("x", "vole") == "rodent"
+    assert read(short).find_label("x", "vole") == "rodent"
     spec = read(long)
-    assert spec.label("sci_biosecurity", "island fox") == "fox"
-    assert spec.label("anywhere", "urocyon littoralis") == "fox"
-    assert spec.label("mainland", "fox") is None
+    assert spec.find_label("sci_biosecurity", "island fox") == "fox"
+    assert spec.find_label("anywhere", "urocyon littoralis") == "fox"
+    assert spec.find_label("mainland", "fox") is None
     assert spec.rules["fox"].max_count == 5000
 
 
 def test_the_short_form_holds_in_every_dataset(read: Read) -> None:
     spec = read({"fox": ["fox", "island fox"], "bird": ["bird"]})
-    assert [spec.label(of, "island fox") for of in ("a", "b")] == ["fox", "fox"]
-    assert spec.label("a", "skunk") is None
+    assert [spec.find_label(of, "island fox") for of in ("a", "b")] == ["fox", "fox"]
+    assert spec.find_label("a", "skunk") is None
     assert list(spec.rules) == ["fox", "bird"]
 
 
 def test_the_long_form_holds_in_its_dataset_alone(read: Read) -> None:
     spec = read({"fox": {"dataset_labels": {"a": ["zorro"]}}})
-    assert (spec.label("a", "zorro"), spec.label("b", "zorro")) == ("fox", None)
+    assert (spec.find_label("a", "zorro"), spec.find_label("b", "zorro")) == ("fox", None)
 
 
 def test_a_star_holds_in_every_dataset(read: Read) -> None:
     spec = read({"fox": {"dataset_labels": {"*": ["fox"], "a": ["zorro"]}}})
-    assert [spec.label("a", "fox"), spec.label("b", "fox")] == ["fox", "fox"]
+    assert [spec.find_label("a", "fox"), spec.find_label("b", "fox")] == ["fox", "fox"]
 
 
 def test_what_is_excluded_is_taken_away_from_a_star(read: Read) -> None:
     exclude = {"dataset_labels": {"mainland": ["fox"]}}
     spec = read({"fox": {"dataset_labels": {"*": ["fox"]}, "exclude": exclude}})
-    assert (spec.label("island", "fox"), spec.label("mainland", "fox")) == ("fox", None)
+    assert (spec.find_label("island", "fox"), spec.find_label("mainland", "fox")) == ("fox", None)
 
 
 def test_a_star_excludes_everywhere(read: Read) -> None:
     content = {"dataset_labels": {"a": ["fox"]}, "exclude": {"dataset_labels": {"*": ["fox"]}}}
-    assert read({"fox": content}).label("a", "fox") is None
+    assert read({"fox": content}).find_label("a", "fox") is None
 
 
 def test_names_are_compared_as_they_are_written(read: Read) -> None:
     spec = read({"fox": ["fox"]})
-    assert [spec.label("a", name) for name in ("Fox", "fox ", "")] == [None] * 3
+    assert [spec.find_label("a", name) for name in ("Fox", "fox ", "")] == [None] * 3
 
 
 def test_a_category_in_two_labels_is_refused_when_it_is_met(read: Read) -> None:
     spec = read({"fox": ["fox"], "canid": {"dataset_labels": {"a": ["fox", "dog"]}}})
-    assert spec.label("b", "fox") == "fox"
-    assert spec.label("a", "dog") == "canid"
+    assert spec.find_label("b", "fox") == "fox"
+    assert spec.find_label("a", "dog") == "canid"
     with pytest.raises(InputInvalid, match=r"'fox' of dataset 'a'.*both 'fox' and 'canid'"):
-        spec.label("a", "fox")
+        spec.find_label("a", "fox")
 
 
 def test_an_exclusion_settles_which_label_a_category_is(read: Read) -> None:
     exclude = {"dataset_labels": {"a": ["fox"]}}
     fox = {"dataset_labels": {"*": ["fox"]}, "exclude": exclude}
     spec = read({"fox": fox, "canid": {"dataset_labels": {"a": ["fox"]}}})
-    assert (spec.label("a", "fox"), spec.label("b", "fox")) == ("canid", "fox")
+    assert (spec.find_label("a", "fox"), spec.find_label("b", "fox")) == ("canid", "fox")
 
 
 @pytest.mark.parametrize(
@@ -186,35 +186,48 @@ def test_a_missing_spec_says_that_it_may_be_left_out(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_is_no_matter(read: Read) -> None:
-    assert read('{"fox": ["fox"]}'.encode("utf-8-sig")).label("a", "fox") == "fox"
+    assert read('{"fox": ["fox"]}'.encode("utf-8-sig")).find_label("a", "fox") == "fox"
 
 
 def test_a_misspelt_category_is_said_with_the_nearest_there_is(read: Read) -> None:
     spec = read({"fox": ["fox", "island fx"], "skunk": ["skunk"]})
-    found = spec.unmatched([("a", "fox"), ("a", "island fox"), ("a", "skunk")])
+    found = spec.describe_unmatched([("a", "fox"), ("a", "island fox"), ("a", "skunk")])
     assert found == ["fox: no crop has the category 'island fx' (did you mean 'island fox'?)"]
 
 
 def test_a_label_that_matches_nothing_is_said(read: Read) -> None:
-    found = read({"fox": ["fox"], "bird": ["bird"]}).unmatched([("a", "fox")])
+    found = read({"fox": ["fox"], "bird": ["bird"]}).describe_unmatched([("a", "fox")])
     assert "label 'bird' matches no category of the crops" in found
 
 
 def test_a_category_of_another_dataset_is_said_with_its_dataset(read: Read) -> None:
     spec = read({"fox": {"dataset_labels": {"b": ["fox"], "a": ["fox"]}}})
-    assert spec.unmatched([("a", "fox")]) == ["fox: no crop has the category 'fox' of dataset 'b'"]
+    assert spec.describe_unmatched([("a", "fox")]) == [
+        "fox: no crop has the category 'fox' of dataset 'b' (the datasets of the crops are 'a')"
+    ]
+
+
+@pytest.mark.parametrize("name", ["Red_Deer", "RED_DEER", "red deer"])
+def test_a_name_in_other_letters_is_suggested_as_it_is_written(read: Read, name: str) -> None:
+    (_, sentence) = read({"deer": [name]}).describe_unmatched([("cct", "red_deer")])
+    assert "did you mean 'red_deer'?" in sentence
+
+
+def test_a_comma_before_the_end_is_named(read: Read) -> None:
+    with pytest.raises(InputInvalid, match="comma before a ]"):
+        read(b'{"fox": ["fox",]}')
 
 
 def test_where_every_name_matches_nothing_is_said(read: Read) -> None:
-    assert read({"fox": ["fox"]}).unmatched([("a", "fox"), ("a", "skunk")]) == []
+    assert read({"fox": ["fox"]}).describe_unmatched([("a", "fox"), ("a", "skunk")]) == []
 
 
 def test_without_a_spec_every_category_but_animal_and_unknown_is_a_label() -> None:
     present = [("a", "fox"), ("b", "bird"), ("a", "unknown"), ("b", "animal")]
-    spec = labels.categories_as_labels(present)
+    spec = labels.make_spec_of_categories(present)
     assert list(spec.rules) == ["bird", "fox"]
-    assert [spec.label(*pair) for pair in present] == ["fox", "bird", None, None]
-    assert spec.unmatched(present) == []
+    assert [spec.find_label(*pair) for pair in present] == ["fox", "bird", None, None]
+    assert spec.describe_unmatched(present) == []
 
 
 NAMES = st.sampled_from(["fox", "Fox", "bird", "scrub jay", "skunk"])
@@ -239,15 +252,19 @@ def test_a_label_is_what_is_included_less_what_is_excluded(
 
 def test_a_star_in_the_name_of_a_dataset_stands_for_anything(read: Read) -> None:
     spec = read({"fox": {"dataset_labels": {"sci_*": ["fox"], "a*z": ["zorro"]}}})
-    assert [spec.label(of, "fox") for of in ("sci_2024", "sci_", "xsci_1")] == ["fox", "fox", None]
-    assert [spec.label(of, "zorro") for of in ("a.z", "az", "a.zy")] == ["fox", "fox", None]
+    assert [spec.find_label(of, "fox") for of in ("sci_2024", "sci_", "xsci_1")] == [
+        "fox",
+        "fox",
+        None,
+    ]
+    assert [spec.find_label(of, "zorro") for of in ("a.z", "az", "a.zy")] == ["fox", "fox", None]
 
 
 @pytest.mark.parametrize(
     "name", ["scrub jay", "(bird)", "a.b", "cat (feral)", "50% fox", "a-b", "?"]
 )
 def test_a_name_that_is_no_pattern_is_taken_as_it_is(read: Read, name: str) -> None:
-    assert read({"label": [name]}).label("any", name) == "label"
+    assert read({"label": [name]}).find_label("any", name) == "label"
 
 
 def test_a_label_may_have_a_parent(read: Read) -> None:
@@ -268,7 +285,7 @@ def taxonomy(tmp_path: Path) -> Taxonomy:
     rows = [("a", "fox", VULPES), ("b", "Red Fox", VULPES), ("a", "wolf", CANIS), ("a", "odd", "")]
     text = "".join(f'{of},{query},gbif,species,x,"{lineage}"\n' for of, query, lineage in rows)
     path.write_text(HEADER + text, encoding="utf-8")
-    return taxonomy_module.read(path)
+    return taxonomy_module.read_taxonomy(path)
 
 
 def with_taxa(tmp_path: Path, rule: Any, taxonomy: Taxonomy) -> LabelSpec:
@@ -280,11 +297,11 @@ def with_taxa(tmp_path: Path, rule: Any, taxonomy: Taxonomy) -> LabelSpec:
 def test_a_taxon_holds_all_below_it_whatever_their_case(tmp_path: Path, taxonomy: Taxonomy) -> None:
     rule = {"taxa": [{"level": "Family", "name": "Canidae"}]}
     spec = with_taxa(tmp_path, rule, taxonomy)
-    assert [spec.label(*pair) for pair in (("a", "fox"), ("b", "red fox"), ("a", "Wolf"))] == [
+    assert [spec.find_label(*pair) for pair in (("a", "fox"), ("b", "red fox"), ("a", "Wolf"))] == [
         "label", "label", "label",
     ]  # fmt: skip
-    assert spec.label("b", "wolf") is None
-    assert spec.label("a", "odd") is None
+    assert spec.find_label("b", "wolf") is None
+    assert spec.find_label("a", "odd") is None
 
 
 def test_a_taxon_may_be_of_some_datasets_and_be_excluded(
@@ -293,7 +310,7 @@ def test_a_taxon_may_be_of_some_datasets_and_be_excluded(
     rule = {"taxa": [{"level": "family", "name": "canidae", "datasets": ["a"]}],
             "exclude": {"taxa": [{"level": "genus", "name": "canis"}]}}  # fmt: skip
     spec = with_taxa(tmp_path, rule, taxonomy)
-    assert [spec.label(*pair) for pair in (("a", "fox"), ("b", "red fox"), ("a", "wolf"))] == [
+    assert [spec.find_label(*pair) for pair in (("a", "fox"), ("b", "red fox"), ("a", "wolf"))] == [
         "label", None, None,
     ]  # fmt: skip
 
@@ -328,9 +345,9 @@ def test_a_taxonomy_that_is_none_is_refused_and_nothing_in_it_is_run(
     path = tmp_path / "taxonomy.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputInvalid, match=r"taxonomy\.csv"):
-        taxonomy_module.read(path)
+        taxonomy_module.read_taxonomy(path)
 
 
 def test_a_taxonomy_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match=r"gone\.csv is not there"):
-        taxonomy_module.read(tmp_path / "gone.csv")
+        taxonomy_module.read_taxonomy(tmp_path / "gone.csv")

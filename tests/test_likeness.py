@@ -59,10 +59,10 @@ def test_a_copy_scaled_and_compressed_again_is_near(
     tmp_path: Path, quality: int, side_px: int
 ) -> None:
     for seed in range(5):
-        one = likeness.fingerprint(picture(tmp_path / "a.jpg", seed))
-        other = likeness.fingerprint(picture(tmp_path / "b.jpg", seed, quality, side_px))
+        one = likeness.take_fingerprint(picture(tmp_path / "a.jpg", seed))
+        other = likeness.take_fingerprint(picture(tmp_path / "b.jpg", seed, quality, side_px))
         assert bits_apart(one, other) <= NEAR
-        another = likeness.fingerprint(picture(tmp_path / "c.jpg", seed + 100))
+        another = likeness.take_fingerprint(picture(tmp_path / "c.jpg", seed + 100))
         assert bits_apart(one, another) > NEAR
 
 
@@ -70,7 +70,7 @@ def test_a_picture_without_content_has_bytes_and_no_likeness(tmp_path: Path) -> 
     Image.new("RGB", (50, 50), (90, 91, 90)).save(tmp_path / "grey.jpg")
     (tmp_path / "text.jpg").write_bytes(b"no picture")
     for name in ("grey.jpg", "text.jpg"):
-        found = likeness.fingerprint(tmp_path / name)
+        found = likeness.take_fingerprint(tmp_path / name)
         assert found is not None
         assert found.likeness is None
         assert len(found.digest) == 64
@@ -80,4 +80,4 @@ def test_a_picture_without_content_has_bytes_and_no_likeness(tmp_path: Path) -> 
 def test_what_is_no_file_of_the_folder_has_no_fingerprint(tmp_path: Path, name: str) -> None:
     (tmp_path / "crops" / "folder").mkdir(parents=True)
     picture(tmp_path / "outside.jpg", 1)
-    assert likeness.fingerprints(tmp_path / "crops", [name]) == {}
+    assert likeness.take_fingerprints(tmp_path / "crops", [name]) == {}

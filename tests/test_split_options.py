@@ -29,8 +29,7 @@ from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.running import perform
 from animl_pipeline.running.markers import marker_of, refuse_unfinished
 from animl_pipeline.splitting.audit import leaks
-from animl_pipeline.splitting.given import GroupBy
-from animl_pipeline.splitting.rarity import Rare
+from animl_pipeline.splitting.settings import GroupBy, Rare
 from animl_pipeline.stages.split import Options
 
 
@@ -46,7 +45,49 @@ def labels_of(rows: list[dict[str, str]]) -> set[str]:
 def test_rare_labels_may_be_an_error_that_names_them(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match=r"'lizard' \(2\).*--rare"):
         split(tmp_path, rare_rows(), rare=Rare.ERROR)
-    assert not list((tmp_path / "dataset").iterdir())
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_split_of_which_one_label_of_several_is_left_is_refused(tmp_path: Path) -> None:
+    rows = [row for row in rare_rows() if row["category"] in {"fox", "lizard"}]
+    with pytest.raises(InputInvalid, match=r"Only the label 'fox' is left.*'lizard' \(8 crops"):
+        split(tmp_path, rows)
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_one_label_where_no_other_was_asked_for_is_warned_of(tmp_path: Path) -> None:
+    counts = split(tmp_path, some_crops(categories=["fox"]))
+    assert "Warning: there is one label only" in counts.summary.splitlines()[-1]
+
+
+def test_a_label_of_the_spec_without_a_crop_is_warned_of_at_the_end(tmp_path: Path) -> None:
+    spec = spec_file(tmp_path, {"fox": ["fox"], "bird": ["bird"], "moufflon": ["moufflon"]})
+    counts = split(tmp_path, some_crops(), label_spec=spec)
+    assert "Warning: " in counts.summary.splitlines()[-1]
+    assert "'moufflon', and no crop is of it" in counts.summary.splitlines()[-1]
+
+
+def test_a_spec_of_which_nothing_matches_is_refused_with_what_may_be_meant(tmp_path: Path) -> None:
+    spec = spec_file(tmp_path, {"fox": ["Fox"], "bird": ["BIRD"]})
+    with pytest.raises(InputInvalid, match=r"did you mean 'fox'.*--label-spec"):
+        split(tmp_path, some_crops(), label_spec=spec)
+
+
+def test_a_label_that_the_given_test_set_lacks_is_said_to_be_lacking_there(tmp_path: Path) -> None:
+    rows = some_crops() + [crop_row(900 + i, "ABCD"[i % 4], "lizard") for i in range(8)]
+    test = written(tmp_path, "t.csv", ("dataset", "location"), ("island", "I"), ("island", "J"))
+    split(tmp_path, rows, test_locations=test)
+    (sentence,) = read_json(tmp_path, "split_report.json")["not_covered"]
+    assert sentence == "label 'lizard' has no crop in test: the test set was given and holds none"
+
+
+def test_what_is_refused_leaves_an_earlier_dataset_as_it_is(tmp_path: Path) -> None:
+    split(tmp_path, some_crops())
+    before = contents(tmp_path / "dataset", *THE_SAME, "split.json")
+    with pytest.raises(InputInvalid, match="fewer --folds"):
+        split(tmp_path, some_crops(), folds=11)
+    assert contents(tmp_path / "dataset", *THE_SAME, "split.json") == before
+    assert not list((tmp_path / "dataset").glob(".*"))
 
 
 def test_a_rare_label_that_is_only_for_training_is_in_no_other_part(tmp_path: Path) -> None:
@@ -342,7 +383,7 @@ def test_megadetectors_shape_is_written_and_its_audit_is_clean(tmp_path: Path) -
 def test_a_comma_in_a_label_is_refused_for_megadetectors_shape_alone(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match="comma"):
         split(tmp_path, some_crops(categories=["jay, scrub"]), classification_ds=True)
-    assert not list((tmp_path / "dataset").iterdir())
+    assert not (tmp_path / "dataset").exists()
 
 
 def drawn(tmp_path: Path, rows: list[Row]) -> list[Row]:
@@ -391,6 +432,8 @@ def test_the_audit_passes_a_clean_split(tmp_path: Path, divided: list[dict[str, 
     before = contents(tmp_path / "dataset", *THE_SAME)
     counts = audited(tmp_path)
     assert (counts.problem, set(counts.items.values())) == ("", {0})
+    assert "audit of " in counts.summary.splitlines()[0]
+    assert ": passed;" in counts.summary.splitlines()[0]
     assert "18 crops were compared" in counts.summary
     assert contents(tmp_path / "dataset", *THE_SAME) == before
 
@@ -462,7 +505,7 @@ def test_a_split_of_megadetectors_tools_is_audited(tmp_path: Path) -> None:
     counts = audited(tmp_path, "theirs")
     assert counts.items["locations"] == 1
     assert "d / 1: test, train" in counts.problem
-    assert "1 crops are in no part" in counts.summary
+    assert "1 crops are in no split" in counts.summary
 
 
 @pytest.mark.parametrize("content", ["[]", '{"train": 5}', '{"train": [["d"]]}', "{", "null"])
@@ -487,7 +530,7 @@ def test_a_leak_makes_the_command_fail_and_nothing_of_it_is_a_traceback(
     write_crops(here / "crops", rows)
     done = pipeline("split")
     assert done.code == 1
-    assert "in two parts at once: 3 bytes" in done.err
+    assert "in two splits at once: 3 bytes" in done.err
     assert (here / "dataset/split.json").exists()
     done = pipeline("split", "--audit", "dataset")
     assert (done.code, "Traceback" in done.err) == (1, False)
@@ -502,3 +545,5 @@ def test_the_page_shows_every_label_location_and_reason_and_escapes_them(tmp_pat
     assert "bird &amp; co" in page
     assert "seen_test" in page
     assert "://" not in page
+    assert "<main>" in page
+    assert 'tabindex="0"' in page

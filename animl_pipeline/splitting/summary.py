@@ -1,61 +1,78 @@
 """A split in the words that the command ends with."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from animl_pipeline.artifacts.splits import SEEN_TEST, SPLITS
-from animl_pipeline.splitting.locations import PLACE
+from animl_pipeline.artifacts.splits import SPLITS
+from animl_pipeline.running.stage import Counts
+from animl_pipeline.splitting.audit.leaks import REMEDY, describe_leaks
+from animl_pipeline.splitting.plan import SplitPlan
+from animl_pipeline.splitting.sizes import describe_sizes
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def parts(dataset: "pd.DataFrame") -> str:
-    """Return the crops and locations of each part."""
-    names = [*SPLITS, *([SEEN_TEST] if (dataset["split"] == SEEN_TEST).any() else [])]
-    sizes = dataset.groupby("split").size()
-    located = dataset[dataset["location"] != ""].drop_duplicates(["split", *PLACE])
-    places = located.groupby("split").size()
-    return ", ".join(
-        f"{part} {sizes.get(part, 0):,} crops at {places.get(part, 0):,} locations"
-        for part in names
+def count_splits(plan: SplitPlan, reports: dict[Path, dict[str, Any]]) -> Counts:
+    """Return the size of each split, of the first fold, and what leaks."""
+    leaks = [describe_leaks(report["audit"], plan.options) for report in reports.values()]
+    problem = next(filter(None, leaks), "")
+    division = next(iter(plan.divisions.values()))
+    report = next(iter(reports.values()))
+    remarks = list_remarks(list(reports.values()))
+    sizes = {split: int((division.allocation.split == split).sum()) for split in SPLITS}
+    return Counts(
+        items={"labels": len(report["counts"]), **sizes, "left out": len(remarks)},
+        summary=_summarise(plan, reports, remarks),
+        problem=f"in two splits at once: {problem}. {REMEDY}" if problem else "",
     )
 
 
-def summary(made: list[tuple[Path, "pd.DataFrame", dict[str, Any]]], lines: list[str]) -> str:
-    """Return how good the splits are, where they went, and the lines about the rest."""
-    _, _, report = made[0]
-    bound = "" if report["bound"] is None else f", none below {report['bound']:.4f}"
-    return "\n  ".join(
-        [
-            f"{len(report['counts'])} labels; objective {report['objective']:.4f}{bound}, "
-            f"by {report['method']}",
-            *[f"{parts(dataset)} -> {folder}" for folder, dataset, _ in made],
-            *lines,
-        ]
-    )
+def _summarise(plan: SplitPlan, reports: dict[Path, dict[str, Any]], remarks: list[str]) -> str:
+    """Return how good the splits are, where they went, the remarks, and the warnings last."""
+    report = next(iter(reports.values()))
+    best = "" if report["bound"] is None else f"best possible {report['bound']:.3g}; "
+    balance = f"balance {report['objective']:.3g} ({best}0 = perfect)"
+    sizes = [
+        f"{describe_sizes(division.allocation.dataset)} -> {folder}"
+        for folder, division in plan.divisions.items()
+    ]
+    warnings = [f"Warning: {sentence}" for sentence in list_warnings(plan, len(report["counts"]))]
+    return "\n  ".join([f"{len(report['counts'])} labels; {balance}", *sizes, *remarks, *warnings])
 
 
-def lines(reports: list[dict[str, Any]]) -> list[str]:
+def list_remarks(reports: list[dict[str, Any]]) -> list[str]:
     """Return a line for each thing that was left out or is odd, each once."""
-    return list(dict.fromkeys(line for report in reports for line in _lines(report)))
+    return list(dict.fromkeys(line for report in reports for line in _list_remarks(report)))
 
 
-def _lines(report: dict[str, Any]) -> list[str]:
-    """Return a line for each thing that was left out or is odd."""
-    found = [f"label {r['label']!r} {r['handled']}: {r['reason']}" for r in report["rare"]]
-    found += [
-        f"category {r['category']!r} of {r['dataset']!r}: {r['crops']:,} crops left out: "
+def _list_remarks(report: dict[str, Any]) -> list[str]:
+    remarks = [f"label {r['label']!r} {r['handled']}: {r['reason']}" for r in report["rare"]]
+    remarks += [
+        f"category {r['category']!r} of {r['dataset']!r} ({r['crops']:,} crops) left out: "
         f"{r['reason']}"
         for r in report["left_out"]["categories"]
     ]
-    found += report["left_out"]["unmatched"] + report["not_covered"] + report["warnings"]
-    found += [
+    remarks += report["left_out"]["unmatched"] + report["not_covered"] + report["warnings"]
+    remarks += [
         f"test location {location!r} of {dataset!r} has no crops now"
         for dataset, location in report["test_locations_gone"]
     ]
     nowhere = report["audit"]["crops_without_location"]
     if nowhere and report["group_by"] == "location":
-        found.append(f"{nowhere:,} crops without a location are only for training")
-    near = len(report["audit"]["near_duplicates"])
-    return found + [f"pairs of crops in two parts that look nearly the same: {near}"] * bool(near)
+        remarks.append(f"{nowhere:,} crops without a location are only for training")
+    if near := len(report["audit"]["near_duplicates"]):
+        remarks.append(f"pairs of crops in two splits that look nearly the same: {near}")
+    return remarks
+
+
+def list_warnings(plan: SplitPlan, labels: int) -> list[str]:
+    """Return what makes the figures of a classifier mean something else than they seem to."""
+    warnings = [
+        f"{plan.options.label_spec} has the label {label!r}, and no crop is of it: nothing will "
+        "be learned of it. Mend its categories, or take it out."
+        for label in plan.absent
+    ]
+    if labels == 1:
+        warnings.append(
+            "there is one label only. A classifier of one label is always right, whatever it has "
+            "learned."
+        )
+    return warnings

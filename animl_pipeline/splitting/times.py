@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from animl_pipeline.catalogue import sequences
 from animl_pipeline.errors import OptionError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 IMAGE = ["dataset", "image_id"]
 BEFORE, FROM, UNKNOWN = "before", "from", ""
 
 
-def sequence_of(crops: "pd.DataFrame") -> "pd.Series[str]":
+def name_sequences(crops: pd.DataFrame) -> "pd.Series[str]":
     """Return the sequence of each crop; an image without one is a sequence by itself."""
     return crops["sequence"].where(crops["sequence"] != "", crops["image_id"])
 
@@ -28,44 +26,44 @@ class _Shot:
     sequence: str = ""
 
 
-def with_gap(crops: "pd.DataFrame", gap_seconds: float) -> "pd.DataFrame":
+def regroup_sequences(crops: pd.DataFrame, gap_seconds: float) -> pd.DataFrame:
     """Return the crops with the sequences of a gap; a crop without a datetime keeps its own."""
     images = crops.drop_duplicates(IMAGE)
-    found = {}
+    new: dict[tuple[object, str], str] = {}
     for dataset, of_dataset in images.groupby("dataset"):
         columns = of_dataset[["image_id", "image", "location", "datetime"]]
         shots = [_Shot(*row) for row in columns.itertuples(index=False, name=None)]
         for image_id, sequence in sequences.find(shots, gap_seconds).items():
-            found[dataset, image_id] = sequence
+            new[dataset, image_id] = sequence
     rows = zip(crops["dataset"], crops["image_id"], crops["sequence"], strict=True)
-    return crops.assign(sequence=[found[of, image] or given for of, image, given in rows])
+    return crops.assign(sequence=[new[of, image] or given for of, image, given in rows])
 
 
-def period(crops: "pd.DataFrame", cutoff: str) -> "pd.Series[str]":
-    """Return `before`, `from` or (no datetime) "" for each crop; a sequence is when it began.
+def find_period(crops: pd.DataFrame, cutoff: str) -> "pd.Series[str]":
+    """Return BEFORE, FROM or (no datetime) UNKNOWN for each crop; a sequence is when it began.
 
     A cutoff without an offset is of the cameras' own clocks, whatever their offset.
 
     Raises:
         OptionError: the cutoff is no date.
     """
-    limit = _time(cutoff)
+    limit = _parse_time(cutoff)
     if limit is None:
         raise OptionError(f"--time-cutoff {cutoff!r} is no date, such as 2024-06-01.")
     own_clock = limit.tzinfo is None
     texts = crops["datetime"].unique()
-    seconds = {text: _seconds(_time(text), own_clock=own_clock) for text in texts}
-    began = crops["datetime"].map(seconds).groupby([crops["dataset"], sequence_of(crops)])
+    seconds = {text: _count_seconds(_parse_time(text), own_clock=own_clock) for text in texts}
+    began = crops["datetime"].map(seconds).groupby([crops["dataset"], name_sequences(crops)])
     first = began.transform("min")
-    later = first >= _seconds(limit, own_clock=own_clock)
+    later = first >= _count_seconds(limit, own_clock=own_clock)
     return later.map({True: FROM, False: BEFORE}).where(first.notna(), UNKNOWN)
 
 
-def _time(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     return None if sequences.instant(text) is None else datetime.fromisoformat(text)
 
 
-def _seconds(time: datetime | None, *, own_clock: bool) -> float:
+def _count_seconds(time: datetime | None, *, own_clock: bool) -> float:
     """Return seconds since 1970 by the camera's clock, or by all clocks' common time; or NaN."""
     if time is None:
         return float("nan")

@@ -1,4 +1,4 @@
-"""Pictures that are the same, byte for byte or nearly, in two parts of a split.
+"""Pictures that are the same, byte for byte or nearly, in two splits.
 
 Nearly: by the difference hash, 64 bits that say where a picture of 9 x 8 grey cells gets brighter
 from left to right (N. Krawetz, "Kind of Like That", 2013). Copies that were scaled or compressed
@@ -12,17 +12,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from animl_pipeline.files.names import explain_unsafe
 from animl_pipeline.running import workers
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
 
 GRID = 9, 8  # cells across and down
 READ_AT = 8 * GRID[0], 8 * GRID[1]  # pixels: a JPEG is decoded at the least scale above
@@ -33,6 +31,8 @@ LISTED = 100
 BATCH = 64  # files a thread reads in one go
 AT_ONCE = 500  # hashes of one bucket compared with all others at a time
 
+Crop = tuple[str, str]  # its name, its split
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -42,10 +42,8 @@ class Fingerprint:
     likeness: int | None
 
 
-def fingerprint(path: Path) -> Fingerprint | None:
+def take_fingerprint(path: Path) -> Fingerprint | None:
     """Return the fingerprint of a file, or None if there is none to read."""
-    import numpy as np
-
     try:
         content = path.read_bytes()
     except OSError:
@@ -64,53 +62,53 @@ def fingerprint(path: Path) -> Fingerprint | None:
     return Fingerprint(digest, int.from_bytes(bits.tobytes(), "big"))
 
 
-def fingerprints(crops_dir: Path, crops: list[str]) -> dict[str, Fingerprint]:
+def take_fingerprints(crops_dir: Path, crops: list[str]) -> dict[str, Fingerprint]:
     """Return the fingerprints of the crops whose file is there, read on all cores."""
-    found = {}
+    prints = {}
 
-    def of_batch(batch: list[str]) -> list[tuple[str, Fingerprint | None]]:
+    def take_batch(batch: list[str]) -> list[tuple[str, Fingerprint | None]]:
         return [
-            (crop, None if explain_unsafe(crop) else fingerprint(crops_dir / crop))
+            (crop, None if explain_unsafe(crop) else take_fingerprint(crops_dir / crop))
             for crop in batch
         ]
 
     with workers.progress(len(crops), title="compare", unit="crop") as bar:
         batches = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-        for done in workers.map_threads(of_batch, batches, workers=os.cpu_count() or 1):
-            found.update({crop: of for crop, of in done if of is not None})
+        for done in workers.map_threads(take_batch, batches, workers=os.cpu_count() or 1):
+            prints.update({crop: taken for crop, taken in done if taken is not None})
             bar.update(len(done))
-    return found
+    return prints
 
 
-def compare(dataset: "pd.DataFrame", prints: dict[str, Fingerprint]) -> dict[str, Any]:
-    """Return the crops of equal bytes in two parts, and pairs of nearly equal ones.
+def compare(dataset: pd.DataFrame, prints: dict[str, Fingerprint]) -> dict[str, Any]:
+    """Return the crops of equal bytes in two splits, and pairs of nearly equal ones.
 
     `dataset` has the columns `crop` and `split`.
     """
-    pairs = zip(dataset["crop"], dataset["split"], strict=True)
-    known = sorted((crop, part, prints[crop]) for crop, part in pairs if crop in prints)
-    by_digest: dict[str, list[tuple[str, str]]] = {}
-    for crop, part, of in known:
-        by_digest.setdefault(of.digest, []).append((crop, part))
-    same = [rows for rows in by_digest.values() if len({part for _, part in rows}) > 1]
-    near = list(itertools.islice(_near(known), LISTED))
+    rows = zip(dataset["crop"], dataset["split"], strict=True)
+    known = sorted((crop, split, prints[crop]) for crop, split in rows if crop in prints)
+    by_digest: dict[str, list[Crop]] = {}
+    for crop, split, taken in known:
+        by_digest.setdefault(taken.digest, []).append((crop, split))
+    same = [crops for crops in by_digest.values() if len({split for _, split in crops}) > 1]
+    near = itertools.islice(_find_near_pairs(known), LISTED)
     return {
-        "bytes": ["; ".join(f"{crop} ({part})" for crop, part in rows) for rows in same],
-        "near_duplicates": [f"{one} ({p}); {other} ({q})" for (one, p), (other, q) in near],
+        "bytes": ["; ".join(map(_name, crops)) for crops in same],
+        "near_duplicates": ["; ".join(map(_name, pair)) for pair in near],
         "compared": len(known),
         "absent": len(dataset) - len(known),
     }
 
 
-def _near(
-    known: list[tuple[str, str, Fingerprint]],
-) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """Yield the pairs (crop, part) of different bytes and parts whose hashes are near."""
-    import numpy as np
+def _name(crop: Crop) -> str:
+    return f"{crop[0]} ({crop[1]})"
 
+
+def _find_near_pairs(known: list[tuple[str, str, Fingerprint]]) -> Iterator[tuple[Crop, Crop]]:
+    """Yield the pairs of different bytes and splits whose hashes are near."""
     structured = [row for row in known if row[2].likeness is not None]
-    hashes = np.array([of.likeness for _, _, of in structured], dtype=np.uint64)
-    parts = np.unique([part for _, part, _ in structured], return_inverse=True)[1]
+    hashes = np.array([taken.likeness for _, _, taken in structured], dtype=np.uint64)
+    splits = np.unique([split for _, split, _ in structured], return_inverse=True)[1]
     met = set()
     for band in range(BANDS):
         low, high = 64 * band // BANDS, 64 * (band + 1) // BANDS
@@ -118,24 +116,22 @@ def _near(
         order = np.argsort(keys, kind="stable")
         edges = np.flatnonzero(np.diff(keys[order])) + 1
         for bucket in np.split(order, edges):
-            for one, other in _near_in(hashes, parts, bucket):
-                mine, yours = structured[one], structured[other]
-                if mine[2].digest != yours[2].digest and (one, other) not in met:
-                    met.add((one, other))
-                    yield mine[:2], yours[:2]
+            for i, j in _find_near_pairs_in(bucket, hashes, splits):
+                first, second = structured[i], structured[j]
+                if first[2].digest != second[2].digest and (i, j) not in met:
+                    met.add((i, j))
+                    yield first[:2], second[:2]
 
 
-def _near_in(
-    hashes: "NDArray[np.uint64]", parts: "NDArray[np.intp]", bucket: "NDArray[np.intp]"
+def _find_near_pairs_in(
+    bucket: NDArray[np.intp], hashes: NDArray[np.uint64], splits: NDArray[np.intp]
 ) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of a bucket, in order, of two parts and NEAR bits apart at most."""
-    import numpy as np
-
+    """Yield the pairs of a bucket, in order, of two splits and NEAR bits apart at most."""
     if len(bucket) < 2:
         return
     for start in range(0, len(bucket), AT_ONCE):
         rows, others = bucket[start : start + AT_ONCE], bucket[start:]
         near = np.bitwise_count(hashes[rows][:, None] ^ hashes[others]) <= NEAR
-        near &= (parts[rows][:, None] != parts[others]) & (rows[:, None] < others)
+        near &= (splits[rows][:, None] != splits[others]) & (rows[:, None] < others)
         for i, j in zip(*np.nonzero(near), strict=True):
             yield int(rows[i]), int(others[j])

@@ -16,11 +16,12 @@ from animl_pipeline.files.names import is_encodable
 from animl_pipeline.splitting.labels.taxonomy import Taxonomy
 
 ANY_DATASET = "*"
-PARTS_OF_A_RULE = {"dataset_labels", "taxa"}
-KEYS = {*PARTS_OF_A_RULE, "exclude", "max_count", "prioritize", "parent"}
+SELECTORS = {"dataset_labels", "taxa"}
+KEYS = {*SELECTORS, "exclude", "max_count", "prioritize", "parent"}
 NOT_A_SPECIES = {"animal", "unknown"}  # what Animl and MegaDetector write where nobody could tell
 # What a name of a species never holds, and a regular expression often does.
 REGULAR_EXPRESSION = re.compile(r"[*^$|]|\\[bdsw]|\(\?|\.\+|\[[^\]]*-[^\]]*\]")
+COMMA_TOO_MANY = re.compile(r",\s*[\]}]")
 
 Pair = tuple[str, str]  # dataset (or a name with *), category
 
@@ -32,7 +33,7 @@ class Terms:
     named: frozenset[Pair] = frozenset()
     of_taxa: frozenset[Pair] = frozenset()
 
-    def hold(self, dataset: str, category: str) -> bool:
+    def have(self, dataset: str, category: str) -> bool:
         """Return whether a category is one of them."""
         return (dataset.lower(), category.lower()) in self.of_taxa or any(
             category == name and covers(pattern, dataset) for pattern, name in self.named
@@ -55,7 +56,7 @@ class LabelRule:
 
     def matches(self, dataset: str, category: str) -> bool:
         """Return whether crops of this category get the label."""
-        return self.include.hold(dataset, category) and not self.exclude.hold(dataset, category)
+        return self.include.have(dataset, category) and not self.exclude.have(dataset, category)
 
 
 def covers(pattern: str, dataset: str) -> bool:
@@ -76,35 +77,54 @@ class LabelSpec:
     source: str
     rules: dict[str, LabelRule] = field(default_factory=dict)
 
-    def label(self, dataset: str, category: str) -> str | None:
+    def find_label(self, dataset: str, category: str) -> str | None:
         """Return the label of a category, or None if the spec does not name it.
 
         Raises:
             InputInvalid: two labels claim it.
         """
-        found = [name for name, rule in self.rules.items() if rule.matches(dataset, category)]
-        if len(found) > 1:
+        labels = [name for name, rule in self.rules.items() if rule.matches(dataset, category)]
+        if len(labels) > 1:
             raise InputInvalid(
                 f"{self.source}: category {category!r} of dataset {dataset!r} belongs to both "
-                f"{found[0]!r} and {found[1]!r}; take it out of one (or `exclude` it there)."
+                f"{labels[0]!r} and {labels[1]!r}; take it out of one (or `exclude` it there)."
             )
-        return found[0] if found else None
+        return labels[0] if labels else None
 
-    def unmatched(self, present: Iterable[Pair]) -> list[str]:
+    def list_absent(self, present: Iterable[Pair]) -> list[str]:
+        """Return the labels that match none of the categories that are present."""
+        present = set(present)
+        return [
+            label
+            for label, rule in self.rules.items()
+            if not any(rule.matches(*pair) for pair in present)
+        ]
+
+    def describe_unmatched(self, present: Iterable[Pair]) -> list[str]:
         """Return a sentence for each label, and each category of one, that matches nothing."""
         present = set(present)
-        names = sorted({category for _, category in present})
+        absent = set(self.list_absent(present))
         sentences = []
         for label, rule in self.rules.items():
-            if not any(rule.matches(dataset, category) for dataset, category in present):
+            if label in absent:
                 sentences.append(f"label {label!r} matches no category of the crops")
             for dataset, category in sorted(rule.include.named):
                 if not any(category == name and covers(dataset, of) for of, name in present):
-                    near = difflib.get_close_matches(category, names, n=1)
-                    hint = f" (did you mean {near[0]!r}?)" if near and near[0] != category else ""
                     of = "" if dataset == ANY_DATASET else f" of dataset {dataset!r}"
+                    hint = _suggest(dataset, category, present)
                     sentences.append(f"{label}: no crop has the category {category!r}{of}{hint}")
         return sentences
+
+
+def _suggest(dataset: str, category: str, present: set[Pair]) -> str:
+    """Return, in parentheses, what a category that no crop has may be meant to be, or ""."""
+    datasets = sorted({name for name, _ in present})
+    if not any(covers(dataset, name) for name in datasets):
+        return f" (the datasets of the crops are {', '.join(map(repr, datasets))})"
+    names = {name.casefold(): name for _, name in sorted(present)}
+    near = difflib.get_close_matches(category.casefold(), names, n=1)
+    is_other = bool(near) and names[near[0]] != category
+    return f" (did you mean {names[near[0]]!r}?)" if is_other else ""
 
 
 def read_spec(path: Path, taxonomy: Taxonomy | None = None) -> LabelSpec:
@@ -113,16 +133,19 @@ def read_spec(path: Path, taxonomy: Taxonomy | None = None) -> LabelSpec:
     Raises:
         InputMissing, InputInvalid: with the label and what is wrong.
     """
+    text = ""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_key_twice)
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
     except FileNotFoundError:
         raise InputMissing(f"{path} is not there. Give a label spec, or leave it out.") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputInvalid(f"{path} is not a label spec: {error}.") from error
+        hint = " Take out the comma before a ] or }." if COMMA_TOO_MANY.search(text) else ""
+        raise InputInvalid(f"{path} is not a label spec: {error}.{hint}") from error
     if not isinstance(content, dict) or not content:
         raise InputInvalid(f'{path} is to be an object of labels: {{"fox": ["fox"]}}.')
     rules = {
-        label: _rule(value, f"{path}: {label!r}", taxonomy) for label, value in content.items()
+        label: _read_rule(value, f"{path}: {label!r}", taxonomy) for label, value in content.items()
     }
     if any(not label.strip() for label in rules):
         raise InputInvalid(f"{path}: a label has no name.")
@@ -132,7 +155,7 @@ def read_spec(path: Path, taxonomy: Taxonomy | None = None) -> LabelSpec:
     return LabelSpec(str(path), rules)
 
 
-def categories_as_labels(present: Iterable[Pair]) -> LabelSpec:
+def make_spec_of_categories(present: Iterable[Pair]) -> LabelSpec:
     """Return the spec used when none is given: every category is a label, but for `unknown`."""
     names = sorted({category for _, category in present} - NOT_A_SPECIES)
     rules = {name: LabelRule(Terms(frozenset({(ANY_DATASET, name)}))) for name in names}
@@ -151,7 +174,7 @@ def _refuse_parents(rules: dict[str, LabelRule], path: Path) -> None:
             line.append(parent)
 
 
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
@@ -159,39 +182,39 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _rule(value: Any, where: str, taxonomy: Taxonomy | None) -> LabelRule:
+def _read_rule(value: Any, where: str, taxonomy: Taxonomy | None) -> LabelRule:
     if isinstance(value, list):  # the short form: these categories, whatever the dataset
-        return LabelRule(Terms(_pairs({ANY_DATASET: value}, where)))
+        return LabelRule(Terms(_read_pairs({ANY_DATASET: value}, where)))
     if not isinstance(value, dict):
         raise InputInvalid(f"{where} is to be a list of categories, or an object.")
     _refuse_unknown(value, where, KEYS)
-    if not PARTS_OF_A_RULE & set(value):
+    if not SELECTORS & set(value):
         raise InputInvalid(f"{where} has no dataset_labels and no taxa, so it matches nothing.")
     exclude = value.get("exclude", {})
     if not isinstance(exclude, dict):
         raise InputInvalid(f"{where}: exclude is to be an object.")
-    _refuse_unknown(exclude, f"{where}: exclude", PARTS_OF_A_RULE)
+    _refuse_unknown(exclude, f"{where}: exclude", SELECTORS)
     count, parent = value.get("max_count"), value.get("parent")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
         raise InputInvalid(f"{where}: max_count is to be a whole number from 1: {count!r}.")
     if parent is not None and not isinstance(parent, str):
         raise InputInvalid(f"{where}: parent is to be a label: {parent!r}.")
     return LabelRule(
-        include=_terms(value, where, taxonomy),
-        exclude=_terms(exclude, f"{where}: exclude", taxonomy),
+        include=_read_terms(value, where, taxonomy),
+        exclude=_read_terms(exclude, f"{where}: exclude", taxonomy),
         max_count=count,
-        prioritize=_levels(value.get("prioritize"), count, where),
+        prioritize=_read_levels(value.get("prioritize"), count, where),
         parent=parent,
     )
 
 
-def _terms(value: dict[str, Any], where: str, taxonomy: Taxonomy | None) -> Terms:
+def _read_terms(value: dict[str, Any], where: str, taxonomy: Taxonomy | None) -> Terms:
     taxa = value.get("taxa", [])
     if not isinstance(taxa, list):
         raise InputInvalid(f"{where}: taxa is to be a list.")
     if taxa and taxonomy is None:
         raise InputInvalid(f"{where} names taxa: say with --taxonomy which categories are what.")
-    found: frozenset[Pair] = frozenset()
+    of_taxa: frozenset[Pair] = frozenset()
     for taxon in taxa:
         known = isinstance(taxon, dict) and set(taxon) <= {"level", "name", "datasets"}
         names = [taxon.get("level"), taxon.get("name")] if known else [None]
@@ -202,11 +225,11 @@ def _terms(value: dict[str, Any], where: str, taxonomy: Taxonomy | None) -> Term
                 f'"datasets" a list, if any: {taxon!r}.'
             )
         if taxonomy is not None:
-            found |= taxonomy.pairs(taxon["level"], taxon["name"], datasets)
-    return Terms(_pairs(value.get("dataset_labels", {}), where), found)
+            of_taxa |= taxonomy.find_categories(taxon["level"], taxon["name"], datasets)
+    return Terms(_read_pairs(value.get("dataset_labels", {}), where), of_taxa)
 
 
-def _levels(value: Any, count: int | None, where: str) -> tuple[frozenset[str], ...]:
+def _read_levels(value: Any, count: int | None, where: str) -> tuple[frozenset[str], ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(map(_are_names, value)):
@@ -226,7 +249,7 @@ def _refuse_unknown(value: dict[str, Any], where: str, known: set[str]) -> None:
             raise InputInvalid(f"{where}: unknown key {key!r}; known are {sorted(known)}.")
 
 
-def _pairs(value: Any, where: str) -> frozenset[Pair]:
+def _read_pairs(value: Any, where: str) -> frozenset[Pair]:
     if not isinstance(value, dict):
         raise InputInvalid(f"{where}: dataset_labels is to be an object of lists by dataset.")
     for dataset, names in value.items():

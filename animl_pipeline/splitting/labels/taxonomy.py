@@ -27,7 +27,7 @@ class Taxonomy:
     source: str
     below: dict[Taxon, frozenset[Pair]]
 
-    def pairs(self, level: str, name: str, datasets: list[str] | None) -> frozenset[Pair]:
+    def find_categories(self, level: str, name: str, datasets: list[str] | None) -> frozenset[Pair]:
         """Return the categories of a taxon, of these datasets (None: of all).
 
         Raises:
@@ -40,11 +40,11 @@ class Taxonomy:
             hint = f"did you mean {near[0]!r}" if near else "is it of another level"
             raise InputInvalid(f"{self.source} has no {level} {name!r}; {hint}?")
         wanted = None if datasets is None else {dataset.lower() for dataset in datasets}
-        found = self.below[taxon]
-        return frozenset(pair for pair in found if wanted is None or pair[0] in wanted)
+        below = self.below[taxon]
+        return frozenset(pair for pair in below if wanted is None or pair[0] in wanted)
 
 
-def read(path: Path) -> Taxonomy:
+def read_taxonomy(path: Path) -> Taxonomy:
     """Return a taxonomy.
 
     Raises:
@@ -52,12 +52,12 @@ def read(path: Path) -> Taxonomy:
     """
     below: dict[Taxon, set[Pair]] = defaultdict(set)
     for number, (dataset, query, lineage) in csv_file.read_rows(path, COLUMNS):
-        for taxon in _lineage(lineage, f"{path}: row {number}"):
+        for taxon in _parse_lineage(lineage, f"{path}: row {number}"):
             below[taxon].add((dataset.lower(), query.lower()))
     return Taxonomy(str(path), {taxon: frozenset(pairs) for taxon, pairs in below.items()})
 
 
-def _lineage(text: str, where: str) -> list[Taxon]:
+def _parse_lineage(text: str, where: str) -> list[Taxon]:
     """Return the taxa a category is of; none where it was never resolved."""
     if not text.strip():
         return []

@@ -1,25 +1,22 @@
 """Apply a label spec to the crops: which get a label, which are over a cap, which are left out."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from animl_pipeline.splitting.labels.spec import LabelSpec
+import numpy as np
+import pandas as pd
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+from animl_pipeline.splitting.labels.spec import LabelSpec, Pair
 
-PAIR = ["dataset", "category"]
+CATEGORY = ["dataset", "category"]  # the columns that name a category
 
 
-def labelled(
-    crops: "pd.DataFrame", spec: LabelSpec, seed: int
-) -> tuple["pd.DataFrame", list[dict[str, Any]]]:
+def label_crops(
+    crops: pd.DataFrame, spec: LabelSpec, seed: int
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Return the crops with a label, and a record for each category (or part of one) without."""
-    import numpy as np
-
-    groups = crops.groupby(PAIR)
-    counts = _counts(crops)
-    label_of = {pair: spec.label(*pair) or "" for pair in counts}
+    groups = crops.groupby(CATEGORY)
+    counts = _count(crops)
+    label_of = {pair: spec.find_label(*pair) or "" for pair in counts}
     left_out = [
         {"dataset": pair[0], "category": pair[1], "crops": count, "reason": "in no label"}
         for pair, count in counts.items()
@@ -28,16 +25,14 @@ def labelled(
     names = np.array(list(label_of.values()), dtype=object)
     crops = crops.assign(label=names[groups.ngroup().to_numpy()] if len(crops) else "")
     crops = crops[crops["label"] != ""]
-    crops, over = _capped(crops, spec, seed)
+    crops, over = _cap(crops, spec, seed)
     return crops.reset_index(drop=True), left_out + over
 
 
-def _capped(
-    crops: "pd.DataFrame", spec: LabelSpec, seed: int
-) -> tuple["pd.DataFrame", list[dict[str, Any]]]:
+def _cap(
+    crops: pd.DataFrame, spec: LabelSpec, seed: int
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Return the crops within each label's max_count of images, and a record of what is over."""
-    import numpy as np
-
     rng = np.random.default_rng(seed)
     records = []
     for label, rule in spec.rules.items():
@@ -45,11 +40,11 @@ def _capped(
         images = of_label.drop_duplicates(["dataset", "image_id"])
         if rule.max_count is None or len(images) <= rule.max_count:
             continue
-        kept = _spread(of_label, rule.max_count, rule.prioritize, rng)
+        kept = _choose_images(of_label, rule.max_count, rule.prioritize, rng)
         over = of_label[~of_label.index.isin(kept.index)]
         crops = crops.drop(over.index)
         reason = f"{label}: over max_count {rule.max_count}"
-        counts = _counts(over)
+        counts = _count(over)
         records += [
             {"dataset": dataset, "category": category, "crops": count, "reason": reason}
             for (dataset, category), count in counts.items()
@@ -57,12 +52,12 @@ def _capped(
     return crops, records
 
 
-def _spread(
-    crops: "pd.DataFrame",
+def _choose_images(
+    crops: pd.DataFrame,
     count: int,
     prioritize: tuple[frozenset[str], ...],
-    rng: "np.random.Generator",
-) -> "pd.DataFrame":
+    rng: np.random.Generator,
+) -> pd.DataFrame:
     """Return the crops of `count` images: as many locations, then as many sequences, as can be.
 
     Images of the datasets of a level of `prioritize` come before those of the next. Ten frames of
@@ -85,30 +80,30 @@ def _spread(
     return crops[mine]
 
 
-def pairs(crops: "pd.DataFrame") -> list[tuple[str, str]]:
+def list_categories(crops: pd.DataFrame) -> list[Pair]:
     """Return each (dataset, category) of the crops, in order."""
-    return list(_counts(crops))
+    return list(_count(crops))
 
 
-def _counts(crops: "pd.DataFrame") -> dict[tuple[str, str], int]:
+def _count(crops: pd.DataFrame) -> dict[Pair, int]:
     """Return the crops of each (dataset, category), in order."""
-    sizes = crops.groupby(PAIR).size()
+    sizes = crops.groupby(CATEGORY).size()
     return dict(zip(sizes.index.to_list(), sizes.to_list(), strict=True))
 
 
-def with_parents(
-    crops: "pd.DataFrame", spec: LabelSpec, rare: set[str]
-) -> tuple["pd.DataFrame", set[str]]:
+def merge_into_parents(
+    crops: pd.DataFrame, spec: LabelSpec, rare: set[str]
+) -> tuple[pd.DataFrame, set[str]]:
     """Return the crops with each rare label that has a parent as that parent, and these labels."""
     parents = {name: rule.parent for name, rule in spec.rules.items() if rule.parent is not None}
     merged = {name: parents[name] for name in rare if name in parents}
     return crops.assign(label=crops["label"].replace(merged)), set(merged)
 
 
-def what_went_where(
-    crops: "pd.DataFrame",
-    labelled: "pd.DataFrame",
-    dataset: "pd.DataFrame",
+def account_for_categories(
+    crops: pd.DataFrame,
+    labelled: pd.DataFrame,
+    dataset: pd.DataFrame,
     left_out: list[dict[str, Any]],
     rare: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
@@ -117,12 +112,12 @@ def what_went_where(
     Of the `crops` some are `labelled`, and some of these in the `dataset`; `left_out` by category
     and `rare` by label have the reasons for the rest.
     """
-    counts, kept = _counts(crops), _counts(dataset)
-    first = labelled.drop_duplicates(PAIR)
-    label_of = {(of, name): label for of, name, label in first[[*PAIR, "label"]].to_numpy()}
-    last = dataset.drop_duplicates(PAIR)
-    kept_as = {(of, name): label for of, name, label in last[[*PAIR, "label"]].to_numpy()}
-    reasons: dict[tuple[str, str], list[str]] = {pair: [] for pair in counts}
+    counts, kept = _count(crops), _count(dataset)
+    first = labelled.drop_duplicates(CATEGORY)
+    label_of = {(of, name): label for of, name, label in first[[*CATEGORY, "label"]].to_numpy()}
+    last = dataset.drop_duplicates(CATEGORY)
+    kept_as = {(of, name): label for of, name, label in last[[*CATEGORY, "label"]].to_numpy()}
+    reasons: dict[Pair, list[str]] = {pair: [] for pair in counts}
     for record in left_out:
         reasons[record["dataset"], record["category"]].append(record["reason"])
     for record in rare:
