@@ -403,8 +403,8 @@ def test_a_label_without_a_box_takes_the_boxes_of_the_detector(
         ("2.jpg", "fox", "0.8", ""),
         ("2.jpg", "fox", "1.0", "bb"),
     ]
-    assert re.findall(r"of 6 detections|\d  cut|\d  overlaps a box of the export", done.out) == [
-        "of 6 detections", "3  cut", "1  overlaps a box of the export",
+    assert re.findall(r"of 6 detections|\d  cut|\d  overlaps a box of the COCO file", done.out) == [
+        "of 6 detections", "3  cut", "1  overlaps a box of the COCO file",
     ]  # fmt: skip
 
 
@@ -654,3 +654,33 @@ def test_pictures_fetched_by_another_key_field_are_found(
     assert pipeline("download", "--coco-file", "both.json", *where, *key).code == 0
     assert pipeline("crop").code == 0
     assert len(rows()) == 1
+
+
+# What a newcomer needs to be told
+
+
+def test_labels_without_a_box_are_sent_to_the_detector(here: Path, pipeline: Pipeline) -> None:
+    place([without_box("aa"), without_box("bb", "2")])
+    done = pipeline("crop")
+    assert done.code == 0
+    assert "There is no crop, so nothing to train on." in done.out
+    assert "Labels without a box: 2." in done.out
+    assert "run `pipeline detect`, then `pipeline crop --detections" in done.out
+
+
+def test_a_folder_without_the_images_is_named(here: Path, pipeline: Pipeline) -> None:
+    place([fox("aa"), fox("bb", "2")])
+    Path("empty").mkdir()
+    done = pipeline("crop", "--images-dir", "empty")
+    assert done.code == 3
+    assert "No image with a box is in empty: check --images-dir" in done.out
+
+
+def test_what_is_refused_leaves_the_folder_as_it_was(here: Path, pipeline: Pipeline) -> None:
+    place([fox("aa")])
+    pipeline("crop")
+    before = {path: path.read_bytes() for path in Path("crops").rglob("*") if path.is_file()}
+    Path("md.json").write_text("{}")
+    assert pipeline("crop", "--detections", "md.json").code == 1
+    after = {path: path.read_bytes() for path in Path("crops").rglob("*") if path.is_file()}
+    assert after == before

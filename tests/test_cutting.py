@@ -15,7 +15,7 @@ from small_export import write_export
 
 from animl_pipeline import boxes
 from animl_pipeline.boxes import Box
-from animl_pipeline.crops import cutting
+from animl_pipeline.crops.rule import read_crop_rule
 from animl_pipeline.images import opening
 
 Pipeline = Callable[..., Done]
@@ -200,7 +200,7 @@ def test_another_max_side_cuts_again_what_it_changes_and_nothing_else(
 def test_max_side_is_part_of_the_crop_rule(here: Path, pipeline: Pipeline) -> None:
     place(here)
     pipeline("crop", "--max-side", 200)
-    assert cutting.crop_rule(Path("crops"))["max_side"] == 200
+    assert read_crop_rule(Path("crops"))["max_side"] == 200
 
 
 def test_a_picture_too_long_for_a_square_is_a_row(here: Path, pipeline: Pipeline) -> None:

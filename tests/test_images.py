@@ -84,7 +84,7 @@ def test_every_exif_orientation_gives_the_same_upright_picture(
     found = np.asarray(opening.open_upright(path), dtype=int)
     assert found.shape == upright.shape
     assert np.abs(found - upright).mean() < 4
-    assert opening.upright_size(path) == (64, 48)
+    assert opening.read_size(path) == (64, 48)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -93,7 +93,7 @@ def test_an_orientation_that_does_not_exist_changes_nothing(
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(), orientation))
     assert opening.open_upright(tmp_path / "a.jpg").size == (64, 48)
-    assert opening.upright_size(tmp_path / "a.jpg") == (64, 48)
+    assert opening.read_size(tmp_path / "a.jpg") == (64, 48)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's word on broken EXIF
@@ -103,13 +103,13 @@ def test_a_picture_with_broken_exif_is_still_a_picture(tmp_path: Path) -> None:
     broken = content[:start] + b"\xff" * 30 + content[start + 30 :]
     (tmp_path / "a.jpg").write_bytes(broken)
     assert opening.open_upright(tmp_path / "a.jpg").size == (64, 48)
-    assert opening.upright_size(tmp_path / "a.jpg") == (64, 48)
+    assert opening.read_size(tmp_path / "a.jpg") == (64, 48)
 
 
 def test_a_missing_picture_says_so(tmp_path: Path) -> None:
     assert reason(tmp_path / "gone.jpg") == "picture is missing"
     with pytest.raises(ImageUnusable, match="picture is missing"):
-        opening.upright_size(tmp_path / "gone.jpg")
+        opening.read_size(tmp_path / "gone.jpg")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_decompression_bomb_is_too_large_and_takes_no_memory(tmp_path: Path) -
     (tmp_path / "a.png").write_bytes(png_header(60_000, 60_000))
     assert reason(tmp_path / "a.png").startswith("picture is too large")
     with pytest.raises(ImageUnusable, match="too large"):
-        opening.upright_size(tmp_path / "a.png")
+        opening.read_size(tmp_path / "a.png")
 
 
 def test_a_picture_with_too_little_data_for_its_header_is_refused(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_palette_with_transparency_becomes_rgb(tmp_path: Path) -> None:
 
 def test_an_opened_picture_leaves_no_file_open(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(picture(), 6))
-    opening.upright_size(tmp_path / "a.jpg")
+    opening.read_size(tmp_path / "a.jpg")
     opening.open_upright(tmp_path / "a.jpg")  # a ResourceWarning would be an error
     (tmp_path / "a.jpg").unlink()
 
@@ -247,13 +247,13 @@ def test_a_damaged_jpeg_is_a_picture_or_unusable_and_nothing_else(
             damaged[rng.randrange(rng.choice([200, len(damaged)]))] = rng.randrange(256)
         del damaged[rng.choice([len(damaged), rng.randrange(len(damaged))]) :]
         path.write_bytes(damaged)
-        opening.jpeg_comment(path)
+        opening.read_comment(path)
         found = picture_or_reason(path)
         if isinstance(found, str):
             assert found.startswith(("picture is ", "file is not a picture"))
         else:
             assert found.mode == "RGB"
-            assert opening.upright_size(path) == found.size
+            assert opening.read_size(path) == found.size
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -272,7 +272,7 @@ def test_a_damaged_png_is_a_picture_or_unusable_and_nothing_else(tmp_path: Path)
         if isinstance(found, str):
             assert found.startswith(("picture is ", "file is not a picture"))
         else:
-            assert opening.upright_size(path) == found.size
+            assert opening.read_size(path) == found.size
 
 
 def cut(path: Path, *rectangles: tuple[int, int, int, int]) -> list[np.ndarray]:
@@ -313,21 +313,21 @@ def test_a_part_is_that_part_of_the_upright_picture(
 
 
 def test_a_longer_side_is_bounded_and_the_other_in_proportion() -> None:
-    assert opening.bounded(picture(640, 480), 100).size == (100, 75)
-    assert opening.bounded(picture(640, 480), 640).size == (640, 480)
-    assert opening.bounded(picture(640, 480), None).size == (640, 480)
-    assert opening.bounded(picture(640, 1), 16).size == (16, 1)
+    assert opening.bound(picture(640, 480), 100).size == (100, 75)
+    assert opening.bound(picture(640, 480), 640).size == (640, 480)
+    assert opening.bound(picture(640, 480), None).size == (640, 480)
+    assert opening.bound(picture(640, 1), 16).size == (16, 1)
 
 
 def test_a_bounded_picture_is_smooth_and_not_every_other_pixel() -> None:
     stripes = Image.fromarray(np.tile(np.array([[0, 255]], np.uint8), (64, 32)))
-    found = np.asarray(opening.bounded(stripes, 16), dtype=int)
+    found = np.asarray(opening.bound(stripes, 16), dtype=int)
     assert np.abs(found - 127).max() < 30
 
 
 def test_pillow_keeps_memory_as_long_as_it_is_asked_to() -> None:
     before = Image.core.get_block_size(), Image.core.get_blocks_max()
-    with opening.memory_kept(10 * 2**20):
+    with opening.keep_memory(10 * 2**20):
         assert Image.core.get_block_size() * Image.core.get_blocks_max() == 40 * 2**20
     assert (Image.core.get_block_size(), Image.core.get_blocks_max()) == before
 
@@ -352,7 +352,7 @@ def test_a_saved_jpeg_has_no_chroma_subsampling_and_its_comment(tmp_path: Path) 
     with Image.open(tmp_path / "new" / "a.jpg") as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
         assert JpegImagePlugin.get_sampling(image) == 0  # 4:4:4
-    assert opening.jpeg_comment(tmp_path / "new" / "a.jpg") == "fingerprint 1"
+    assert opening.read_comment(tmp_path / "new" / "a.jpg") == "fingerprint 1"
 
 
 def test_a_saved_jpeg_is_close_to_the_picture(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_a_picture_that_cannot_be_saved_leaves_the_old_one(tmp_path: Path) -> No
     opening.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="old")
     with pytest.raises(OSError, match="RGBA"):
         opening.save_jpeg(picture().convert("RGBA"), tmp_path / "a.jpg", quality=95, comment="new")
-    assert opening.jpeg_comment(tmp_path / "a.jpg") == "old"
+    assert opening.read_comment(tmp_path / "a.jpg") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
 
 
@@ -381,15 +381,15 @@ def test_a_jpeg_that_is_not_whole_has_no_comment(tmp_path: Path, kept: float) ->
     content = (tmp_path / "a.jpg").read_bytes()
     size = int(kept * len(content)) if 0 < kept < 1 else int(kept)
     (tmp_path / "a.jpg").write_bytes(content[:size])
-    assert opening.jpeg_comment(tmp_path / "a.jpg") == ""
+    assert opening.read_comment(tmp_path / "a.jpg") == ""
 
 
 def test_a_file_that_is_no_jpeg_or_not_there_has_no_comment(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("text")
     (tmp_path / "b.jpg").write_bytes(jpeg(picture()))
-    assert [opening.jpeg_comment(tmp_path / f"{name}.jpg") for name in "abc"] == ["", "", ""]
+    assert [opening.read_comment(tmp_path / f"{name}.jpg") for name in "abc"] == ["", "", ""]
 
 
 def test_a_decompression_bomb_in_the_place_of_a_crop_has_no_comment(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(png_header(60_000, 60_000))
-    assert opening.jpeg_comment(tmp_path / "a.jpg") == ""
+    assert opening.read_comment(tmp_path / "a.jpg") == ""

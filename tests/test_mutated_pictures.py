@@ -17,10 +17,12 @@ from PIL import Image
 
 from animl_pipeline.catalogue import records
 from animl_pipeline.crops import cutting
-from animl_pipeline.crops.selection import Chosen
+from animl_pipeline.crops.selection import ChosenBox
+from animl_pipeline.crops.settings import CropRule
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
 from animl_pipeline.images import jpeg, opening
+from animl_pipeline.running.workers import Room
 
 SHARED = Path(__file__).parents[2] / "shared"
 COUNT = int(os.environ.get("CROP_TEST_PICTURES", "300"))
@@ -110,19 +112,22 @@ def cut(path: Path) -> np.ndarray | str:
 
 
 def test_a_damaged_jpeg_gives_crops_or_a_reason(tmp_path: Path) -> None:
-    path, rule = tmp_path / "a.jpg", cutting.Rule(
-        images_dir=tmp_path, output_dir=tmp_path / "crops", dataset="d", square=True, margin=0.1,
-        quality=95, max_side_px=None,
-    )  # fmt: skip
+    path, memory = tmp_path / "a.jpg", Room(1_000_000)
+    job = cutting.Job(
+        images_dir=tmp_path,
+        output_dir=tmp_path / "crops",
+        dataset="d",
+        rule=CropRule(margin=0.1),
+    )
     image = records.Image("1", "a.jpg", "", "", "", "", 0, 0, "")
     boxes = [
-        Chosen("aa", "aa", "fox", 1.0, (0.1, 0.1, 0.3, 0.2)),
-        Chosen("bb", "bb", "fox", 1.0, (0.5, 0.6, 0.5, 0.4)),
+        ChosenBox("aa", "aa", "fox", 1.0, (0.1, 0.1, 0.3, 0.2)),
+        ChosenBox("bb", "bb", "fox", 1.0, (0.5, 0.6, 0.5, 0.4)),
     ]
     became: Counter[str] = Counter()
     for data in mutations(COUNT):
         path.write_bytes(data)
-        done = cutting.cut_image(image, boxes, rule)
+        done = cutting.cut_image(image, boxes, job, memory)
         reason = next((one for one in REASONS if done.failure.startswith(one)), "")
         assert bool(done.failure) == bool(reason), done.failure
         became[reason] += 1

@@ -15,7 +15,8 @@ from animl_pipeline.catalogue.records import (
     Refused,
     Results,
 )
-from animl_pipeline.crops.selection import USED, Rules, Selection, box_id, select
+from animl_pipeline.crops.selection import USED, Selection, name_box, select
+from animl_pipeline.crops.settings import SelectionRules
 
 BOX: Box = (0.1, 0.2, 0.3, 0.4)
 NO_BOX = "no box: a label of the whole image"
@@ -58,7 +59,7 @@ def chosen(
 ) -> Selection:
     results = Results({"a.jpg": detections}, {}) if isinstance(detections, list) else detections
     export = Catalogue(images or [image()], list(rows), [], [], "d", "file_name")
-    rules = Rules(
+    rules = SelectionRules(
         threshold=0.2,
         iou=0.5,
         include_unvalidated=include_unvalidated,
@@ -132,7 +133,7 @@ def test_an_image_with_an_unsafe_name_is_said_for_each_annotation() -> None:
 def test_the_problems_of_the_export_are_refused_rows() -> None:
     problems: list[Refused] = [("a.jpg", "", "images[1]: twice"), ("", "9", "annotations[2]: gone")]
     export = Catalogue([image()], [row()], problems[:1], problems[1:], "d", "file_name")
-    rules = Rules(threshold=0.2, iou=0.5, include_unvalidated=False, sequence_labels=False)
+    rules = SelectionRules(threshold=0.2, iou=0.5, include_unvalidated=False, sequence_labels=False)
     assert select(export, None, rules).refused == problems
 
 
@@ -154,7 +155,7 @@ def test_two_rows_with_the_same_label_are_one_label() -> None:
 
 def test_several_labels_are_not_guessed_between() -> None:
     found = chosen(label("1"), label("2", category="bird"), detections=[detection()])
-    assert not found.boxes["a"]
+    assert not found.boxes
     assert (
         reasons(found)
         == [f"{NO_BOX}; several categories (bird, fox): which detection is which?"] * 2
@@ -163,7 +164,7 @@ def test_several_labels_are_not_guessed_between() -> None:
 
 def test_a_sequences_label_is_not_used_for_one_images_detections() -> None:
     found = chosen(label(sequence_level=True), detections=[detection()])
-    assert not found.boxes["a"]
+    assert not found.boxes
     assert "a sequence's label says too little" in reasons(found)[0]
 
 
@@ -189,7 +190,7 @@ def test_a_persons_box_wins_over_a_detection_that_overlaps_it() -> None:
         ("1", BOX),
         ("", (0.6, 0.6, 0.2, 0.2)),
     ]
-    assert found.detections == {"overlaps a box of the export, which wins": 1, USED: 1}
+    assert found.detections == {"overlaps a box of the COCO file, which wins": 1, USED: 1}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_a_box_that_gives_no_crop_takes_the_detection_that_overlaps_it_along(
     other: dict[str, Any],
 ) -> None:
     found = chosen(label("1"), row("2", **other), detections=[detection()])
-    assert not found.boxes["a"]
+    assert not found.boxes
     assert len(found.refused) == 2
 
 
@@ -212,7 +213,7 @@ def test_a_frame_that_someone_called_empty_does_not_hide_what_is_in_it() -> None
 def test_a_category_that_nobody_validated_is_reason_to_doubt_the_others() -> None:
     rows = label("1"), row("2", category="bird", box=(0.8, 0.8, 0.1, 0.1), validated=False)
     found = chosen(*rows, detections=[detection()])
-    assert not found.boxes["a"]
+    assert not found.boxes
     assert "several categories (bird, fox)" in reasons(found)[1]
 
 
@@ -247,14 +248,14 @@ def test_every_detection_is_counted_by_what_became_of_it() -> None:
         "below the threshold 0.2": 1,
         "box lies outside the frame": 1,
         "its image has no label of an animal": 1,
-        "not of an image of the export that can be used": 2,
+        "not of an image of the COCO file that can be used": 2,
     }
 
 
 @pytest.mark.parametrize("category", ["empty", "person", "vehicle"])
 def test_an_image_of_no_animal_takes_no_detections(category: str) -> None:
     found = chosen(label(category=category), detections=[detection()])
-    assert not found.boxes["a"]
+    assert not found.boxes
     assert reasons(found) == [f"category {category} is not an animal"]
 
 
@@ -266,7 +267,7 @@ def test_a_person_beside_an_animal_is_no_second_label() -> None:
 
 def test_a_label_no_person_validated_takes_no_detections() -> None:
     found = chosen(label(validated=False), detections=[detection()])
-    assert not found.boxes["a"]
+    assert not found.boxes
     assert reasons(found) == ["not validated by a person"]
 
 
@@ -282,7 +283,7 @@ def test_a_label_no_person_validated_takes_no_detections() -> None:
 )
 def test_an_image_without_a_detected_animal_says_so(detections: list[Detection]) -> None:
     found = chosen(label(), detections=detections)
-    assert not found.boxes["a"]
+    assert not found.boxes
     assert reasons(found) == [f"{NO_BOX}; no animal detected at 0.2 or more"]
 
 
@@ -311,20 +312,24 @@ def test_an_image_the_detector_never_saw_says_so() -> None:
 
 @pytest.mark.parametrize("plain", ["bc21fd1feac35a4eaf62d07e", "1", "A-7", "x" * 64])
 def test_an_id_that_can_be_a_file_name_is_the_boxs_id(plain: str) -> None:
-    assert box_id(plain, "fox", BOX) == plain
+    assert name_box(plain, "fox", BOX) == plain
 
 
 @pytest.mark.parametrize("foreign", ["../../id", "a/b", "a b", "x" * 65, "a\n", "ä", "a___b", "."])
 def test_a_foreign_id_is_hashed_into_a_plain_one(foreign: str) -> None:
-    found = box_id(foreign, "fox", BOX)
+    found = name_box(foreign, "fox", BOX)
     assert found.startswith("box-")
     assert found.replace("-", "").isalnum()
-    assert found == box_id(foreign, "bird", (0.0, 0.0, 1.0, 1.0))
-    assert found != box_id(foreign + "x", "fox", BOX)
+    assert found == name_box(foreign, "bird", (0.0, 0.0, 1.0, 1.0))
+    assert found != name_box(foreign + "x", "fox", BOX)
 
 
 def test_a_box_without_an_id_has_one_of_its_own_place_and_category() -> None:
-    ids = {box_id("", "fox", BOX), box_id("", "bird", BOX), box_id("", "fox", (0.1, 0.2, 0.3, 0.5))}
+    ids = {
+        name_box("", "fox", BOX),
+        name_box("", "bird", BOX),
+        name_box("", "fox", (0.1, 0.2, 0.3, 0.5)),
+    }
     assert len(ids) == 3
 
 
@@ -410,7 +415,7 @@ def test_every_annotation_is_a_crop_or_refused_or_the_label_of_detections(
 def test_what_is_cut_of_detections_lies_in_the_frame_and_has_its_own_name(
     found: list[Detection],
 ) -> None:
-    boxes = chosen(label(), detections=found).boxes["a"]
+    boxes = chosen(label(), detections=found).boxes.get("a", [])
     for box in boxes:
         x, y, width, height = box.box
         assert min(x, y) >= 0

@@ -1,42 +1,38 @@
-"""Cut the boxes of one image: which crops are out of date, what is odd about them."""
+"""Cut the boxes of images: which crops are out of date, and what is odd about them."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from animl_pipeline import boxes
 from animl_pipeline.catalogue.records import Image, Size
-from animl_pipeline.crops.selection import Chosen
+from animl_pipeline.crops.rule import CROP_MARK, name_crop
+from animl_pipeline.crops.selection import ChosenBox
+from animl_pipeline.crops.settings import CropRule
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
-from animl_pipeline.files.names import NAME_BYTES_MAX
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
 
-CROP_MARK = "___"
-RULE_OPTIONS = ("square_crops", "margin", "quality", "max_side")
-# Of all threads together, at four bytes: a few pictures for each core, and the largest there is.
-PIXELS_AT_A_TIME = max(200_000_000, 25_000_000 * (os.cpu_count() or 1))
-_room = workers.Room(PIXELS_AT_A_TIME)
+# Of all threads together: a few images for each core, and at least the largest there is.
+PIXELS_PER_CORE, PIXELS_MIN = 25_000_000, 200_000_000
 
 
-@dataclass(frozen=True)
-class Rule:
-    """Where pictures come from and crops go, and how they are cut."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Where images come from and crops go, and how they are cut."""
 
     images_dir: Path
     output_dir: Path
     dataset: str
-    square: bool
-    margin: float
-    quality: int
-    max_side_px: int | None
-    # Why a picture is not what the export means, by image id and file name.
-    not_right: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    rule: CropRule
+    # Why an image is not what the COCO file means, by image id and file name.
+    distrusted: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,13 +40,13 @@ class Outcome:
     """What became of an image's boxes: all cut, or all failed for one reason."""
 
     image: Image
-    boxes: list[Chosen]
+    boxes: list[ChosenBox]
     failure: str = ""
-    warnings: tuple[tuple[str, str], ...] = ()  # annotation id, what was odd
+    warnings: tuple[tuple[str, str], ...] = ()  # annotation id, what is odd
     cut_now: int = 0
 
 
-class Plan(NamedTuple):
+class Cut(NamedTuple):
     """A crop: where it goes, what it shows, and the fingerprint of all that decides its bytes."""
 
     target: Path
@@ -58,83 +54,108 @@ class Plan(NamedTuple):
     comment: str
 
 
-def cut_image(image: Image, chosen: list[Chosen], rule: Rule) -> Outcome:
+def cut_all(
+    images: Iterable[Image],
+    chosen: Mapping[str, list[ChosenBox]],
+    job: Job,
+    *,
+    threads: int | None = None,
+) -> list[Outcome]:
+    """Return the outcome of every image with a box, in the order of the images.
+
+    `chosen` has the boxes by image id. By default there are two threads for each core: one reads
+    or writes while the other decodes.
+    """
+    cores = os.cpu_count() or 1
+    pixels = max(PIXELS_MIN, PIXELS_PER_CORE * cores)
+    memory = workers.Room(pixels)
+    todo = [(image, chosen[image.image_id]) for image in images if image.image_id in chosen]
+    outcomes = {}
+    with (
+        warnings.catch_warnings(),
+        opening.keep_memory(pixels),
+        workers.progress(len(todo), title="crop", unit="image") as bar,
+    ):
+        warnings.filterwarnings("ignore", module="PIL")  # on EXIF, which decides nothing here
+        for outcome in workers.map_threads(
+            lambda pair: cut_image(*pair, job, memory), todo, workers=threads or 2 * cores
+        ):
+            outcomes[outcome.image.image_id] = outcome
+            bar.update()
+    return [outcomes[image.image_id] for image, _ in todo]
+
+
+def cut_image(image: Image, chosen: list[ChosenBox], job: Job, memory: workers.Room) -> Outcome:
     """Cut the boxes of one image that are not there as they should be."""
-    source = rule.images_dir / image.file_name
+    source = job.images_dir / image.file_name
     try:
         with opening.opened(source) as picture:
-            if not_right := rule.not_right.get((image.image_id, image.file_name)):
-                raise ImageUnusable(not_right)
+            if reason := job.distrusted.get((image.image_id, image.file_name)):
+                raise ImageUnusable(reason)
             size_px, stat = picture.size_px, os.fstat(picture.file.fileno())
-            plans = [_plan(image, box, size_px, stat.st_size, rule) for box in chosen]
-            todo = [plan for plan in plans if not _is_current(plan, stat.st_mtime_ns)]
+            cuts = [_plan_cut(image, box, size_px, stat.st_size, job) for box in chosen]
+            todo = [cut for cut in cuts if not _is_current(cut, stat.st_mtime_ns)]
             if todo:
-                _cut(picture, todo, rule)
+                _write_crops(picture, todo, job.rule, memory)
     except ImageUnusable as error:
         return Outcome(image, chosen, failure=str(error))
-    return Outcome(
-        image, chosen, warnings=tuple(_odd(image, chosen, size_px, rule)), cut_now=len(todo)
-    )
+    odd = _list_oddities(image, chosen, size_px, job.rule)
+    return Outcome(image, chosen, warnings=tuple(odd), cut_now=len(todo))
 
 
-def _cut(picture: opening.Picture, todo: list[Plan], rule: Rule) -> None:
-    rectangles = [plan.rectangle for plan in todo]
-    with _room.taking(opening.pixels_needed(picture, rectangles)):
-        for crop, plan in zip(opening.cut(picture, rectangles), todo, strict=True):
-            stored = opening.bounded(crop, rule.max_side_px)
-            opening.save_jpeg(stored, plan.target, quality=rule.quality, comment=plan.comment)
+def _write_crops(
+    picture: opening.Picture, todo: list[Cut], rule: CropRule, memory: workers.Room
+) -> None:
+    rectangles = [cut.rectangle for cut in todo]
+    with memory.taking(opening.count_pixels(picture, rectangles)):
+        for crop, cut in zip(opening.cut(picture, rectangles), todo, strict=True):
+            stored = opening.bound(crop, rule.max_side)
+            opening.save_jpeg(stored, cut.target, quality=rule.quality, comment=cut.comment)
 
 
-def _plan(image: Image, box: Chosen, size_px: Size, source_bytes: int, rule: Rule) -> Plan:
-    rectangle = boxes.compute_crop(box.box, *size_px, square=rule.square, margin=rule.margin)
-    stored_px = opening.bounded_size(boxes.measure(rectangle), rule.max_side_px)
+def _plan_cut(image: Image, box: ChosenBox, size_px: Size, source_bytes: int, job: Job) -> Cut:
+    rule = job.rule
+    rectangle = boxes.compute_crop(box.box, *size_px, square=rule.square_crops, margin=rule.margin)
+    stored_px = opening.bound_size(boxes.measure(rectangle), rule.max_side)
     decides = [boxes.CROP_RULE_VERSION, rectangle, stored_px, rule.quality, source_bytes]
     fingerprint = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
-    target = rule.output_dir / crop_name(rule.dataset, image.file_name, box.box_id)
-    return Plan(target, rectangle, f"animl-pipeline crop {fingerprint}")
+    target = job.output_dir / name_crop(job.dataset, image.file_name, box.box_id)
+    return Cut(target, rectangle, f"animl-pipeline crop {fingerprint}")
 
 
-def crop_name(dataset: str, file_name: str, box_id: str) -> str:
-    """Return the path of a crop, relative to the crops folder."""
-    path = PurePosixPath(dataset, file_name)
-    name = f"{path.name}{CROP_MARK}{box_id}.jpg"
-    if len(name.encode()) > NAME_BYTES_MAX:
-        name = f"{hashlib.sha256(path.name.encode()).hexdigest()[:32]}{CROP_MARK}{box_id}.jpg"
-    return path.with_name(name).as_posix()
-
-
-def _is_current(plan: Plan, source_mtime_ns: int) -> bool:
-    """Return whether a crop is there, whole, newer than its picture and cut the same way."""
+def _is_current(cut: Cut, source_mtime_ns: int) -> bool:
+    """Return whether a crop is there, whole, newer than its image and cut the same way."""
     try:
-        newer = plan.target.stat().st_mtime_ns >= source_mtime_ns
+        is_newer = cut.target.stat().st_mtime_ns >= source_mtime_ns
     except FileNotFoundError:
         return False
-    return newer and opening.jpeg_comment(plan.target) == plan.comment
+    return is_newer and opening.read_comment(cut.target) == cut.comment
 
 
-def _odd(image: Image, chosen: list[Chosen], size_px: Size, rule: Rule) -> list[tuple[str, str]]:
-    recorded = (image.width_px, image.height_px)
+def _list_oddities(
+    image: Image, chosen: list[ChosenBox], size_px: Size, rule: CropRule
+) -> list[tuple[str, str]]:
+    """Return (annotation id, what is odd) of crops that were made all the same."""
+    recorded_px = (image.width_px, image.height_px)
     odd = []
     for box in chosen:
         if box.warning:
             odd.append((box.annotation_id, box.warning))
-        if image.width_px and recorded not in (size_px, size_px[::-1]):
-            said = "the record says {}x{}, the picture is {}x{}".format(*recorded, *size_px)
-            odd.append((box.annotation_id, f"{said}: placed by fractions"))
-        left, top, right, bottom = boxes.to_pixels(box.box, *size_px)
-        side_px = max(right - left, bottom - top)
+        if image.width_px and recorded_px not in (size_px, size_px[::-1]):
+            sizes = "the record says {}x{}, the picture is {}x{}".format(*recorded_px, *size_px)
+            odd.append((box.annotation_id, f"{sizes}: placed by fractions"))
+        width_px, height_px = boxes.measure(boxes.to_pixels(box.box, *size_px))
+        side_px = max(width_px, height_px)
         if side_px < boxes.SMALL_SIDE_PX:
-            odd.append((box.annotation_id, f"small: {right - left}x{bottom - top} px"))
-        elif rule.square and side_px > min(size_px):
+            odd.append((box.annotation_id, f"small: {width_px}x{height_px} px"))
+        elif rule.square_crops and side_px > min(size_px):
             odd.append((box.annotation_id, "padded: the square is larger than the frame"))
     return odd
 
 
-def crop_rule(crops_dir: Path) -> dict[str, Any]:
-    """Return how the crops were cut, by the record of `crop`: a prediction has to cut alike."""
-    rule: dict[str, Any] = {"version": boxes.CROP_RULE_VERSION}
-    record = crops_dir / "crop.json"
-    if record.exists():
-        options = whole.read_json(record, written_by="`pipeline crop`")["options"]
-        rule |= {name: options[name] for name in RULE_OPTIONS if name in options}
-    return rule
+def remove_stale(output_dir: Path, dataset: str, crops: set[str]) -> None:
+    """Remove crops of a dataset that are not among `crops`, and what a crash left half written."""
+    for path in (output_dir / dataset).rglob(f"*{CROP_MARK}*"):
+        is_ours = path.suffix in {".jpg", whole.PART} and path.is_file()
+        if is_ours and path.relative_to(output_dir).as_posix() not in crops:
+            path.unlink()

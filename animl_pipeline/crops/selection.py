@@ -1,13 +1,15 @@
-"""Which boxes of an export become crops, and the reason for every row that does not.
+"""Which boxes of a COCO file become crops, and the reason for every row that does not.
 
 People's boxes carry their own category. A detector's box takes the label of its image, if the image
-has exactly one animal category, and if it is not, by its overlap, a box that the export has.
+has exactly one animal category, and if it does not overlap a box that the COCO file has.
 """
 
 import hashlib
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from animl_pipeline.boxes import Box, clip_box, compute_iou
 from animl_pipeline.catalogue.records import (
@@ -22,23 +24,16 @@ from animl_pipeline.catalogue.records import (
     Refused,
     Results,
 )
+from animl_pipeline.crops.settings import SelectionRules
 
 NOT_AN_ANIMAL = {EMPTY, PERSON, VEHICLE}
 PLAIN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What decides between boxes."""
-
-    threshold: float  # least confidence of a detection
-    iou: float  # of intersection over union: from here on two boxes are of one animal
-    include_unvalidated: bool
-    sequence_labels: bool  # whether a label of a whole sequence is one of each of its images
+USED = "cut"  # the fate of a detection that becomes a crop
+UNKNOWN_IMAGE = "not of an image of the COCO file that can be used"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenBox:
     """A box to cut. `box_id` goes into the crop's name, and stays when other boxes come or go."""
 
     box_id: str
@@ -52,80 +47,116 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Selection:
-    """The boxes to cut by image id, and (image, annotation id, reason) of what is not cut.
+    """The boxes to cut, by image id, and the rows that give no crop.
 
-    `detections` counts a detector's boxes by what became of them: USED, or why they are not.
+    `detections` counts a detector's boxes by their fate: USED, or why they are not cut. `unboxed`
+    counts people's labels without a box.
     """
 
-    boxes: dict[str, list[Chosen]] = field(default_factory=lambda: defaultdict(list))
+    boxes: dict[str, list[ChosenBox]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     detections: Counter[str] = field(default_factory=Counter)
+    unboxed: int = 0
 
 
-USED = "cut"
+class PeoplesBoxes(NamedTuple):
+    """People's boxes of one image, the rows that give none, and its labels without a box."""
+
+    boxes: list[ChosenBox]
+    refused: list[Refused]
+    unboxed: list[Annotation]
 
 
-def select(catalogue: Catalogue, results: Results | None, rules: Rules) -> Selection:
-    """Return every box that becomes a crop, and a reason for every other row of the export."""
-    selection = Selection(refused=[*catalogue.refused_images, *catalogue.refused_annotations])
+class DetectedBoxes(NamedTuple):
+    """A detector's boxes of one image, the fate of each, and the reason where there is none."""
+
+    boxes: list[ChosenBox]
+    fates: list[str]
+    reason: str
+
+
+class ImageBoxes(NamedTuple):
+    """The boxes to cut of one image, the rows that give no crop, the fates of its detections."""
+
+    boxes: list[ChosenBox]
+    refused: list[Refused]
+    fates: Sequence[str] = ()
+    unboxed: int = 0
+
+
+def select(catalogue: Catalogue, results: Results | None, rules: SelectionRules) -> Selection:
+    """Return every box that becomes a crop, and a reason for every other row.
+
+    `results` are those of a detector, or None where people's boxes alone are wanted.
+    """
     annotations: dict[str, list[Annotation]] = defaultdict(list)
     for row in catalogue.annotations:
         annotations[row.image_id].append(row)
+    boxes = {}
+    refused = [*catalogue.refused_images, *catalogue.refused_annotations]
+    detections: Counter[str] = Counter()
+    unboxed = 0
     for image in catalogue.images:
-        rows = annotations[image.image_id]
-        if image.unsafe:
-            reason = f"file_name {image.unsafe}"
-            ids = [row.annotation_id for row in rows] or [""]
-            selection.refused.extend(Refused(image.file_name, id_, reason) for id_ in ids)
-        elif not rows:
-            selection.refused.append(Refused(image.file_name, "", "no annotation"))
-        unboxed = [] if image.unsafe else _take_peoples(image, rows, selection, rules)
-        why_not = ""
-        if results and not image.unsafe:
-            why_not = _take_detected(image, rows, results, selection, rules)
-        for row in unboxed:
-            own = _too_little(row, rules) if results else ""
-            if own or why_not or not results:
-                reason = "; ".join(filter(None, [row.reason, own or why_not]))
-                selection.refused.append(Refused(image.file_name, row.annotation_id, reason))
+        chosen = _select_of_image(image, annotations[image.image_id], results, rules)
+        if chosen.boxes:
+            boxes[image.image_id] = chosen.boxes
+        refused += chosen.refused
+        detections.update(chosen.fates)
+        unboxed += chosen.unboxed
     if results:
-        known = {image.file_name for image in catalogue.images if not image.unsafe}
-        for name, found in results.detections.items():
-            if found and name not in known:
-                selection.detections["not of an image of the export that can be used"] += len(found)
-    return selection
+        usable = {image.file_name for image in catalogue.images if not image.unsafe}
+        for name, of_image in results.detections.items():
+            if of_image and name not in usable:
+                detections[UNKNOWN_IMAGE] += len(of_image)
+    return Selection(boxes, refused, detections, unboxed)
 
 
-def _take_peoples(
-    image: Image, rows: list[Annotation], selection: Selection, rules: Rules
-) -> list[Annotation]:
-    """Choose people's boxes of an image, and return the rows that label it without a box."""
-    unboxed = []
+def _select_of_image(
+    image: Image, rows: list[Annotation], results: Results | None, rules: SelectionRules
+) -> ImageBoxes:
+    if image.unsafe:
+        ids = [row.annotation_id for row in rows] or [""]
+        reason = f"file_name {image.unsafe}"
+        return ImageBoxes([], [Refused(image.file_name, id_, reason) for id_ in ids])
+    peoples = _select_peoples(image, rows, rules)
+    detected = _select_detected(image, rows, results, rules) if results else None
+    refused = peoples.refused if rows else [Refused(image.file_name, "", "no annotation")]
+    for row in peoples.unboxed:
+        why_not = (_why_too_vague(row, rules) or detected.reason) if detected else ""
+        if why_not or not detected:  # else a detection has taken the label
+            reason = "; ".join(filter(None, [row.reason, why_not]))
+            refused.append(Refused(image.file_name, row.annotation_id, reason))
+    return ImageBoxes(
+        peoples.boxes + (detected.boxes if detected else []),
+        refused,
+        detected.fates if detected else (),
+        len(peoples.unboxed),
+    )
+
+
+def _select_peoples(image: Image, rows: list[Annotation], rules: SelectionRules) -> PeoplesBoxes:
+    boxes: dict[str, ChosenBox] = {}
+    refused, unboxed = [], []
     for row in rows:
-        why_not = _policy(row, rules)
-        if why_not:
-            selection.refused.append(Refused(image.file_name, row.annotation_id, why_not))
-        elif row.box is None:
+        reason = _why_no_crop(row, rules)
+        if not reason and row.box is None:
             unboxed.append(row)
-        else:
-            chosen = Chosen(
-                box_id(row.annotation_id, row.category, row.box),
-                row.annotation_id,
-                row.category,
-                1.0 if row.validated else row.confidence,
-                row.box,
-                row.validated,
-                row.warning,
-            )
-            if chosen.box_id in {other.box_id for other in selection.boxes[image.image_id]}:
-                reason = "the same box with the same category is there twice"
-                selection.refused.append(Refused(image.file_name, row.annotation_id, reason))
-            else:
-                selection.boxes[image.image_id].append(chosen)
-    return unboxed
+            continue
+        if not reason and row.box:
+            box_id = name_box(row.annotation_id, row.category, row.box)
+            confidence = 1.0 if row.validated else row.confidence
+            if box_id not in boxes:
+                boxes[box_id] = ChosenBox(
+                    box_id, row.annotation_id, row.category, confidence, row.box, row.validated,
+                    row.warning,
+                )  # fmt: skip
+                continue
+            reason = "the same box with the same category is there twice"
+        refused.append(Refused(image.file_name, row.annotation_id, reason))
+    return PeoplesBoxes(list(boxes.values()), refused, unboxed)
 
 
-def _policy(row: Annotation, rules: Rules) -> str:
+def _why_no_crop(row: Annotation, rules: SelectionRules) -> str:
     """Return why a row gives no crop whatever its box is, or ""."""
     if not row.category:
         return row.reason
@@ -140,47 +171,53 @@ def _is_animal(row: Annotation) -> bool:
     return bool(row.category) and row.category.strip().lower() not in NOT_AN_ANIMAL
 
 
-def _too_little(row: Annotation, rules: Rules) -> str:
+def _why_too_vague(row: Annotation, rules: SelectionRules) -> str:
     """Return why a row is no label of its image, or ""."""
     if row.sequence_level and not rules.sequence_labels:
         return "a sequence's label says too little about one image for its detections"
     return ""
 
 
-def _take_detected(
-    image: Image, rows: list[Annotation], results: Results, selection: Selection, rules: Rules
-) -> str:
-    """Choose the detections of an image that take its one label, and return why none does."""
+def _select_detected(
+    image: Image, rows: list[Annotation], results: Results, rules: SelectionRules
+) -> DetectedBoxes:
+    """Return the detections of an image that take its one label."""
     if image.file_name in results.failures:
-        return f"the detector failed on it: {results.failures[image.file_name]}"
+        reason = f"the detector failed on it: {results.failures[image.file_name]}"
+        return DetectedBoxes([], [], reason)
     if image.file_name not in results.detections:
-        return "the detector's results do not hold it"
-    category, no_label = _label_of(rows, rules)
-    boxes = [row.box for row in rows if row.box and row.category.strip().lower() != EMPTY]
-    taken: dict[str, Chosen] = {}
+        return DetectedBoxes([], [], "the detector's results do not hold it")
+    category, no_label = _find_label(rows, rules)
+    labelled = [row.box for row in rows if row.box and row.category.strip().lower() != EMPTY]
+    boxes: dict[str, ChosenBox] = {}
+    fates = []
     # Of the same box twice the surer one stays.
-    for found in sorted(results.detections[image.file_name], key=lambda one: -one.confidence):
-        box, fate, warning = clip_box(found.box)
-        fate = _fate(found, box, boxes, rules) or fate or no_label
-        id_ = box_id("", category, box) if box else ""
-        if not fate and id_ in taken:
-            fate = "the same box is there twice"
-        if box and not fate:
-            taken[id_] = Chosen(id_, "", category, found.confidence, box, warning=warning)
-        selection.detections[fate or USED] += 1
-    if taken:
-        selection.boxes[image.image_id].extend(taken.values())
-        return ""
-    overlapping = "but what overlaps a box of the export" if boxes else ""
-    return no_label or f"no animal detected at {rules.threshold:g} or more {overlapping}".strip()
+    for detection in sorted(results.detections[image.file_name], key=lambda box: -box.confidence):
+        clipped = clip_box(detection.box)
+        fate = _why_not_cut(detection, clipped.box, labelled, rules) or clipped.reason or no_label
+        if clipped.box and not fate:
+            box_id = name_box("", category, clipped.box)
+            if box_id in boxes:
+                fate = "the same box is there twice"
+            else:
+                boxes[box_id] = ChosenBox(
+                    box_id, "", category, detection.confidence, clipped.box,
+                    warning=clipped.warning,
+                )  # fmt: skip
+        fates.append(fate or USED)
+    if boxes:
+        return DetectedBoxes(list(boxes.values()), fates, "")
+    overlapping = " but what overlaps a box of the COCO file" if labelled else ""
+    none = f"no animal detected at {rules.threshold:g} or more{overlapping}"
+    return DetectedBoxes([], fates, no_label or none)
 
 
-def _label_of(rows: list[Annotation], rules: Rules) -> tuple[str, str]:
+def _find_label(rows: list[Annotation], rules: SelectionRules) -> tuple[str, str]:
     """Return the one animal category of an image, or "" and why there is none.
 
     What no person validated is no label, but it is reason enough to doubt another one.
     """
-    animals = [row for row in rows if _is_animal(row) and not _too_little(row, rules)]
+    animals = [row for row in rows if _is_animal(row) and not _why_too_vague(row, rules)]
     categories = sorted({row.category for row in animals})
     if not any(row.validated or rules.include_unvalidated for row in animals):
         return "", "its image has no label of an animal"
@@ -189,23 +226,25 @@ def _label_of(rows: list[Annotation], rules: Rules) -> tuple[str, str]:
     return categories[0], ""
 
 
-def _fate(found: Detection, box: Box | None, boxes: list[Box], rules: Rules) -> str:
+def _why_not_cut(
+    detection: Detection, box: Box | None, labelled: list[Box], rules: SelectionRules
+) -> str:
     """Return why a detection is not cut whatever its image's label is, or ""."""
-    if found.category != ANIMAL:
-        return f"category {found.category}"
-    if found.confidence < rules.threshold:
+    if detection.category != ANIMAL:
+        return f"category {detection.category}"
+    if detection.confidence < rules.threshold:
         return f"below the threshold {rules.threshold:g}"
-    if box and any(compute_iou(box, other) >= rules.iou for other in boxes):
-        return "overlaps a box of the export, which wins"
+    if box and any(compute_iou(box, other) >= rules.iou for other in labelled):
+        return "overlaps a box of the COCO file, which wins"
     return ""
 
 
-def box_id(annotation_id: str, category: str, box: Box) -> str:
+def name_box(annotation_id: str, category: str, box: Box) -> str:
     """Return what names a box's crop: the annotation's id, or a hash where it has none to use.
 
-    >>> box_id("bc21fd1feac35a4eaf62d07e", "fox", (0.1, 0.1, 0.2, 0.2))
+    >>> name_box("bc21fd1feac35a4eaf62d07e", "fox", (0.1, 0.1, 0.2, 0.2))
     'bc21fd1feac35a4eaf62d07e'
-    >>> box_id("../../id", "fox", (0.1, 0.1, 0.2, 0.2))
+    >>> name_box("../../id", "fox", (0.1, 0.1, 0.2, 0.2))
     'box-0a0df244b12c'
     """
     if PLAIN_ID.fullmatch(annotation_id):

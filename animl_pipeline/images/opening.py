@@ -7,7 +7,7 @@ unreadable; the message of ImageUnusable says which.
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +102,7 @@ def _orientation(image: Image.Image) -> int:
         return 1  # broken EXIF says nothing; the picture itself may be whole
 
 
-def upright_size(path: Path) -> tuple[int, int]:
+def read_size(path: Path) -> tuple[int, int]:
     """Return (width, height) in pixels as the picture is seen, from its header alone.
 
     Raises:
@@ -110,6 +110,18 @@ def upright_size(path: Path) -> tuple[int, int]:
     """
     with opened(path) as picture:
         return picture.size_px
+
+
+def make_size_reader(folder: Path) -> Callable[[str], tuple[int, int] | None]:
+    """Return a function from a file's name to its `read_size`, or None where it has none."""
+
+    def read(file_name: str) -> tuple[int, int] | None:
+        try:
+            return read_size(folder / file_name)
+        except ImageUnusable:
+            return None
+
+    return read
 
 
 def open_upright(path: Path) -> Image.Image:
@@ -153,7 +165,7 @@ def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
     ]
 
 
-def pixels_needed(picture: Picture, rectangles: Sequence[Rectangle]) -> int:
+def count_pixels(picture: Picture, rectangles: Sequence[Rectangle]) -> int:
     """Return how many pixels `cut` holds in memory at most."""
     return _area((0, 0, *picture.size_px)) + sum(map(_area, rectangles))
 
@@ -205,10 +217,10 @@ def _upright_rgb(image: Image.Image, orientation: int) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def bounded_size(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:
+def bound_size(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:
     """Return the size a picture is stored at: its longer side is at most so many pixels.
 
-    >>> bounded_size((900, 600), 300)
+    >>> bound_size((900, 600), 300)
     (300, 200)
     """
     longer = max(size_px)
@@ -218,14 +230,14 @@ def bounded_size(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int
     return width, height
 
 
-def bounded(image: Image.Image, max_side_px: int | None) -> Image.Image:
-    """Return the picture at its `bounded_size`, resized once, if at all, by Lanczos' filter."""
-    size_px = bounded_size(image.size, max_side_px)
+def bound(image: Image.Image, max_side_px: int | None) -> Image.Image:
+    """Return the picture at its `bound_size`, resized once, if at all, by Lanczos' filter."""
+    size_px = bound_size(image.size, max_side_px)
     return image if size_px == image.size else image.resize(size_px, Image.Resampling.LANCZOS)
 
 
 @contextmanager
-def memory_kept(pixels: int) -> Iterator[None]:
+def keep_memory(pixels: int) -> Iterator[None]:
     """Let Pillow use the memory of so many pixels again: to ask the system anew takes longer.
 
     (Pillow's handbook, "Block allocator".)
@@ -247,7 +259,7 @@ def save_jpeg(image: Image.Image, path: Path, *, quality: int, comment: str) -> 
         image.save(part, "JPEG", quality=quality, subsampling=0, comment=comment)
 
 
-def jpeg_comment(path: Path) -> str:
+def read_comment(path: Path) -> str:
     """Return the comment of a whole JPEG, or "" if there is none, or no whole JPEG."""
     try:
         with path.open("rb") as file, Image.open(file, formats=["JPEG"]) as image:

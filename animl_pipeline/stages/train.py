@@ -188,12 +188,12 @@ class Options:
     @property
     def identity(self) -> str:
         """Return the sha256 of all that decides what is learned."""
-        from animl_pipeline.crops import cutting
+        from animl_pipeline.crops.rule import read_crop_rule
 
         decides = {k: v for k, v in plain_values(self).items() if k not in NOT_OF_THE_RUN}
         decides.pop("weights")  # by content: it is in the data's fingerprint
         decides["data"] = self.data_fingerprint
-        decides["crop_rule"] = cutting.crop_rule(self.crops_dir)
+        decides["crop_rule"] = read_crop_rule(self.crops_dir)
         if self.lr_schedule is Schedule.COSINE:
             decides["epochs"] = self.epochs  # it ends where they do
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ from torch import nn
 
 from animl_pipeline.classifier import networks, weights
 from animl_pipeline.classifier.card import Card
-from animl_pipeline.crops import cutting
+from animl_pipeline.crops.rule import read_crop_rule
 
 PACKAGES = ("animl-pipeline", "torch", "torchvision", "efficientnet-pytorch", "timm", "pillow")
 
@@ -39,7 +39,7 @@ def card_for(
         mean=list(pictures.mean),
         std=list(pictures.std),
         interpolation=pictures.interpolation,
-        crop_rule=cutting.crop_rule(crops_dir),
+        crop_rule=read_crop_rule(crops_dir),
         options=options,
         versions={
             "python": platform.python_version(),
