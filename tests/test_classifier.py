@@ -340,18 +340,9 @@ def test_weights_of_another_network_are_refused(network: nn.Module, other: str) 
         weights.start_from(fresh, dict(network.state_dict()), "weights")
 
 
-def without_network(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(home))
-
-
 def test_pretrained_weights_without_a_network_are_missing_and_the_ways_out_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    no_network: Path,
 ) -> None:
-    without_network(monkeypatch, tmp_path)
     with pytest.raises(WeightsMissing) as caught:
         weights.pretrained_weights("efficientnet-b0")
     for word in ("--weights", "--no-pretrained", url_map["efficientnet-b0"]):
@@ -359,25 +350,23 @@ def test_pretrained_weights_without_a_network_are_missing_and_the_ways_out_are_n
 
 
 def test_pretrained_weights_come_from_the_cache_if_they_are_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    no_network: Path,
 ) -> None:
-    without_network(monkeypatch, tmp_path)
-    cached(tmp_path, torch_bytes(SMALL))
+    cached(no_network, torch_bytes(SMALL))
     assert set(weights.pretrained_weights("efficientnet-b0")) == {"a", "b"}
 
 
 @pytest.mark.parametrize("content", [b"<html>please log in</html>", b""])
 def test_a_damaged_cache_of_pretrained_weights_is_no_crash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+    no_network: Path, content: bytes
 ) -> None:
-    without_network(monkeypatch, tmp_path)
-    cached(tmp_path, content)
+    cached(no_network, content)
     with pytest.raises(WeightsMissing, match="--weights"):
         weights.pretrained_weights("efficientnet-b0")
 
 
-def cached(home: Path, content: bytes) -> None:
-    path = home / "hub" / "checkpoints" / url_map["efficientnet-b0"].rsplit("/", 1)[1]
+def cached(folder: Path, content: bytes) -> None:
+    path = folder / url_map["efficientnet-b0"].rsplit("/", 1)[1]
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import intervals, metrics
 
 
@@ -16,7 +17,7 @@ def held(locations: int, data_sets: int) -> tuple[float, float]:
         values = macro(scored, intervals.leave_one_out(scored.groups))
         low, high = intervals.jackknife(values) or (np.nan, np.nan)
         ours += low <= truth <= high
-        each_alone = clustered.Scored(
+        each_alone = Predictions.from_arrays(
             scored.labels,
             scored.probabilities,
             scored.truth,
@@ -28,7 +29,7 @@ def held(locations: int, data_sets: int) -> tuple[float, float]:
     return ours / data_sets, cropwise / data_sets
 
 
-def macro(scored: clustered.Scored, weights: np.ndarray) -> np.ndarray:
+def macro(scored: Predictions, weights: np.ndarray) -> np.ndarray:
     return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
 
 
