@@ -7,13 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import typer
-
 import animl_pipeline
 from animl_pipeline import cli
 from animl_pipeline.artifacts import tables
 from animl_pipeline.running.options import Knob, dashed, knobs, parts_of
-from animl_pipeline.running.stage import STAGES, load
+from animl_pipeline.running.stage import load, registry
 
 COMMANDS = "reference/commands"  # the page of all commands, and the folder of one for each
 TABLES = "reference/tables.md"
@@ -40,7 +38,7 @@ def write_pages(docs: Path) -> None:
 
 def list_commands() -> list[str]:
     """Return the names of all commands: the five in the order of the work, then the others."""
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = cli.app
     names = list(group.list_commands(None))
     return [name for name in ORDER if name in names] + [n for n in names if n not in ORDER]
 
@@ -65,7 +63,7 @@ def describe_command(name: str) -> str:
         lines += _as_table(paragraph) or _as_markdown(paragraph)
     lines += [f"```{{program}} pipeline {name}", "```"]
     panels: dict[str, list[Knob]] = {}
-    for knob in knobs(load(name).Options) if name in STAGES else []:
+    for knob in knobs(load(name).Options) if name in registry() else []:
         panels.setdefault(knob.panel, []).append(knob)
     for panel, group in panels.items():
         lines += ["", f"## {panel}", "", *(line for knob in group for line in _option(knob))]
@@ -74,8 +72,8 @@ def describe_command(name: str) -> str:
 
 def _split_help(name: str) -> tuple[str, list[str]]:
     """Return the first sentence of a command's help, and its other paragraphs."""
-    group: Any = typer.main.get_command(cli.app)
-    text = load(name).__doc__ if name in STAGES else group.get_command(None, name).help
+    group: Any = cli.app
+    text = load(name).__doc__ if name in registry() else group.get_command(None, name).help
     first, *others = inspect.cleandoc((text or "").replace("\b\n", "")).split("\n\n")
     return _escape(" ".join(first.split())), others
 

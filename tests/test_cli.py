@@ -69,13 +69,12 @@ OPTIONS: dict[str, dict[str, str | None]] = {
 
 def options_of(text: str) -> dict[str, str]:
     """The help of each option, on one line, by each of its names."""
-    found = {}
-    for paragraph in re.split(r"\n(?=  -)", text[text.index("Options:") :])[1:]:
+    sentences = {}
+    for paragraph in re.split(r"\n(?=  -)|\n\n", text):
         sentence = " ".join(paragraph.split())
-        names = re.match(r"((?:-\w, )?--[\w-]+(?: / --[\w-]+)?)", sentence)
-        assert names
-        found |= dict.fromkeys(re.findall(r"--[\w-]+", names[1]), sentence)
-    return found
+        if names := re.match(r"((?:-\w, )?--[\w-]+(?: / --[\w-]+)?)", sentence):
+            sentences |= dict.fromkeys(re.findall(r"--[\w-]+", names[1]), sentence)
+    return sentences
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_every_stage_of_the_design_is_a_command_in_their_order(pipeline: Pipelin
     done = pipeline("--help")
     assert done.code == 0
     listed = re.findall(r"^  (\w+)  ", done.out[done.out.index("Commands:") :], re.MULTILINE)
-    assert listed == [*stage.STAGES, "run"]
+    assert listed == [*stage.registry(), "run"]
     assert set(OPTIONS) <= set(listed)
 
 
@@ -307,3 +306,99 @@ def test_a_project_file_ends_with_3_if_a_stage_does(pipeline: Pipeline, here: Pa
 
 def test_nan_is_no_fraction(pipeline: Pipeline) -> None:
     assert pipeline("split", "--val-frac", "nan").code == 2
+
+
+def test_a_file_may_be_given_without_its_option(pipeline: Pipeline, here: Path) -> None:
+    make_export(here, images=2, broken=0)
+    assert pipeline("check", "images/cct.json").code == 0
+    assert (here / "export_report.json").exists()
+    done = pipeline("check", "images/cct.json", "--coco-file", "images/cct.json")
+    assert (done.code, done.err) == (
+        2, "Error: --coco-file is given twice, with its name and without.\n",
+    )  # fmt: skip
+    assert pipeline("convert", "images/cct.json", "results.json").code == 0
+    assert (here / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["spilt"], "Did you mean split?"),
+        (["predict"], "`pipeline evaluate` scores a run"),
+        (["runs"], "folders in runs/"),
+        (["list"], "folders in runs/"),
+        (["split", "--min-loc", "3"], "--min-locs"),
+        (["split", "--group-by", "locatoin"], "Did you mean location?"),
+        (["train", "--epochs", "0"], "--epochs is 0; it is 1 or more."),
+    ],
+    ids=str,
+)
+def test_a_mistyped_word_is_answered_with_what_there_is(
+    pipeline: Pipeline, words: list[str], hint: str
+) -> None:
+    done = pipeline(*words)
+    assert done.code == 2
+    assert hint in done.err
+
+
+def test_quiet_says_nothing_of_what_went_well_and_the_log_has_all(
+    pipeline: Pipeline, here: Path
+) -> None:
+    make_export(here, images=2, broken=0)
+    done = pipeline("--quiet", "--log-file", "logs/run.log", "crop")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert "crop: dataset 'isle': 2 crops" in (here / "logs" / "run.log").read_text()
+    assert pipeline("--log-file", "logs/run.log", "crop", "--quality", "0").code == 2
+    assert "ERROR Error: --quality is 0" in (here / "logs" / "run.log").read_text()
+
+
+def test_an_error_of_the_system_names_its_path(pipeline: Pipeline, here: Path) -> None:
+    make_export(here, images=1, broken=0)
+    (here / "crops").write_text("a file in the way")
+    assert pipeline("crop").err == (
+        f"Error: crops: {os.strerror(errno.EEXIST)}. Fix that and run the same command again.\n"
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_once(
+    pipeline: Pipeline, here: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.setenv("SHELL", f"/bin/{shell}")
+    for _ in range(2):
+        assert pipeline("--install-completion").code == 0
+    scripts = [path for path in here.rglob("*") if path.is_file()]
+    scripts = [path for path in scripts if "complet" in str(path.relative_to(here))]
+    assert "_PIPELINE_COMPLETE" in scripts[0].read_text()
+    if shell != "fish":
+        assert (here / f".{shell}rc").read_text().count("source") == 1
+
+
+def test_the_shell_is_given_commands_options_and_choices(here: Path) -> None:
+    def complete(line: str) -> str:
+        environment = os.environ | {
+            "_PIPELINE_COMPLETE": "bash_complete", "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "animl_pipeline"]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "split" in complete("pipeline sp")
+    assert "--min-locs" in complete("pipeline split --min")
+    assert "sequence" in complete("pipeline split --group-by ")
+
+
+def test_help_on_a_terminal_is_drawn_in_panels(here: Path) -> None:
+    pty = pytest.importorskip("pty")
+    screen = bytearray()
+
+    def read(descriptor: int) -> bytes:
+        data = os.read(descriptor, 65536)
+        screen.extend(data)
+        return data
+
+    pty.spawn([sys.executable, "-m", "animl_pipeline", "crop", "--help"], read)
+    assert "\N{BOX DRAWINGS LIGHT ARC DOWN AND RIGHT}" in screen.decode()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from animl_pipeline import cli
 
@@ -46,7 +45,7 @@ def code_of(path: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def commands() -> dict[str, set[str]]:
     """Every command and the options it has."""
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = cli.app
     return {
         name: {
             text
@@ -69,7 +68,7 @@ def test_every_command_that_a_page_names_exists(commands: dict[str, set[str]]) -
 
 
 def test_every_option_that_a_page_names_exists(commands: dict[str, set[str]]) -> None:
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = cli.app
     of_all = {text for option in group.params for text in (*option.opts, *option.secondary_opts)}
     known = set().union(*commands.values()) | of_all | {*OTHERS.split()}
     unknown = [

@@ -30,7 +30,7 @@ def test_stages_come_in_their_order_whatever_the_files_is(read: Read) -> None:
         '[evaluate]\n[crop]\n[detect]\n[download]\ncoco-file = "a.json"\n[split]\n[train]\n'
         '[convert]\ninput-file = "a.json"\noutput-file = "b.json"\n[check]\ncoco-file = "a.json"\n'
     )
-    assert tuple(name for name, _ in found) == stage.STAGES
+    assert tuple(name for name, _ in found) == tuple(stage.registry())
 
 
 def test_a_stage_that_is_not_named_is_not_run(read: Read) -> None:
@@ -71,7 +71,7 @@ def test_an_unknown_choice_is_refused_with_the_ones_there_are(read: Read) -> Non
         read('[split]\ngroup-by = "site"\n')
 
 
-@pytest.mark.parametrize("name", stage.STAGES)
+@pytest.mark.parametrize("name", stage.registry())
 def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> None:
     lines = []
     for field in knobs(stage.load(name).Options):

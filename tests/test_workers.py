@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from animl_pipeline.running import workers
+from animl_pipeline.running.progress import progress, say
 
 
 @pytest.mark.parametrize("at_a_time", [1, 2, 7])
@@ -119,7 +120,7 @@ def test_room_is_given_back_when_the_work_fails() -> None:
 
 
 def test_a_progress_bar_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    with workers.progress(3, title="crop", unit="image") as bar:
+    with progress(3, title="crop", unit="image") as bar:
         for _ in range(3):
             bar.update()
     out, err = capfd.readouterr()
@@ -127,5 +128,5 @@ def test_a_progress_bar_is_silent_without_a_terminal(capfd: pytest.CaptureFixtur
 
 
 def test_a_line_of_news_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    workers.say("epoch 1")
+    say("epoch 1")
     assert capsys.readouterr().out == "epoch 1\n"

@@ -19,7 +19,7 @@ from animl_pipeline.classifier.card import Card
 from animl_pipeline.classifier.crops import Crops, loader
 from animl_pipeline.classifier.predictions import DECIMALS, Bools, Floats, Predictions
 from animl_pipeline.classifier.preprocessing import make_transform
-from animl_pipeline.running.workers import progress
+from animl_pipeline.running.progress import progress
 
 # On a CPU larger batches outgrow its caches: see docs, Measured.
 BATCH_ON_CPU, BATCH_ON_GPU = 16, 128

@@ -18,6 +18,7 @@ from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
+from animl_pipeline.running.progress import progress
 
 # Of all threads together: a few images for each core, and at least the largest there is.
 PIXELS_PER_CORE, PIXELS_MIN = 25_000_000, 200_000_000
@@ -74,7 +75,7 @@ def cut_all(
     with (
         warnings.catch_warnings(),
         opening.keep_memory(pixels),
-        workers.progress(len(todo), title="crop", unit="image") as bar,
+        progress(len(todo), title="crop", unit="image") as bar,
     ):
         warnings.filterwarnings("ignore", module="PIL")  # on EXIF, which decides nothing here
         for outcome in workers.map_threads(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from animl_pipeline.artifacts.names import explain_origin
 from animl_pipeline.errors import InputInvalid, InputMissing
-from animl_pipeline.running.stage import ONE_FILE, STAGES
+from animl_pipeline.running.stage import registry
 
 
 def marker_of(folder: Path, stage: str) -> Path:
@@ -39,8 +39,8 @@ def refuse_unfinished(folder: Path, *, but: str) -> None:
 
     The folder may be one of several that a stage makes (dataset/fold_0).
     """
-    for where, stage in itertools.product((folder, folder.parent), STAGES):
-        if stage != but and stage not in ONE_FILE:
+    for where, (stage, entry) in itertools.product((folder, folder.parent), registry().items()):
+        if stage != but and not entry.is_one_file:
             refuse_unfinished_stage(where, stage)
 
 

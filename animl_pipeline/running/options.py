@@ -90,7 +90,7 @@ def settings(cls: type[T]) -> type[T]:
         try:
             check(self, **values)
         except pydantic.ValidationError as error:
-            raise OptionError(_explain(made, error, dashed)) from None
+            raise OptionError(_explain(made, error)) from None
 
     made.__init__ = init
     return cast(type[T], made)
@@ -202,12 +202,16 @@ def make_options(
             ArgsKwargs((), values), strict=False if is_text else None, self_instance=made
         )
     except pydantic.ValidationError as error:
-        raise OptionError(_explain(options_type, error, name_of)) from None
+        raise OptionError(_explain(options_type, error, name_of, is_text=is_text)) from None
     return made
 
 
 def _explain(
-    options_type: type[Any], error: pydantic.ValidationError, name_of: Callable[[str], str]
+    options_type: type[Any],
+    error: pydantic.ValidationError,
+    name_of: Callable[[str], str] = dashed,
+    *,
+    is_text: bool = False,
 ) -> str:
     """Return what is wrong with the first value that is wrong, and what it is to be."""
     problem = error.errors()[0]
@@ -217,16 +221,18 @@ def _explain(
         return f"There is no option {name_of(name)}."
     if problem["type"].startswith("missing"):
         return f"{name_of(name)} is needed: {knob.help}"
-    return f"{name_of(name)} is {problem['input']!r}; {_describe(knob, problem)}"
+    value = problem["input"]
+    shown = value if is_text else repr(value)
+    return f"{name_of(name)} is {shown}; {_describe(knob, problem, is_text=is_text)}"
 
 
-def _describe(knob: Knob, problem: ErrorDetails) -> str:
+def _describe(knob: Knob, problem: ErrorDetails, *, is_text: bool) -> str:
     """Return what an option's value is to be."""
     value = problem["input"]
     is_out_of_limits = problem["type"] in {"greater_than_equal", "less_than_equal", "finite_number"}
     if is_out_of_limits and (knob.low is not None or knob.high is not None):
         if knob.high is None:
-            ends = "" if math.isfinite(value) else ", and finite"
+            ends = "" if math.isfinite(float(value)) else ", and finite"
             return f"it is {knob.low:g} or more{ends}."
         return (
             f"it lies between {knob.low:g} and {knob.high:g}."
@@ -239,8 +245,8 @@ def _describe(knob: Knob, problem: ErrorDetails) -> str:
     if isinstance(value, str):
         near = difflib.get_close_matches(value, knob.choices, n=1)
         sentence += f" Did you mean {near[0]}?" if near else ""
-        if value.strip().lstrip("-").replace(".", "", 1).isdecimal():
-            sentence += f" Write {value.strip()}, without quotes."
+        is_number = value.strip().lstrip("-").replace(".", "", 1).isdecimal()
+        sentence += f" Write {value}, without quotes." if is_number and not is_text else ""
     return sentence
 
 

@@ -1,8 +1,10 @@
 """Perform a stage: its record is written last, so that its being there means done."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from animl_pipeline.files import folders, whole
 from animl_pipeline.running import processes
 from animl_pipeline.running.markers import marker_of, require_inputs
 from animl_pipeline.running.options import plain_values
-from animl_pipeline.running.stage import BY_SEVERAL, Counts, Plan, StageOptions, load
+from animl_pipeline.running.stage import Counts, Plan, StageOptions, load, registry
+
+logger = logging.getLogger(__name__)
 
 
 def perform(name: str, options: Any) -> Counts:
@@ -21,14 +25,14 @@ def perform(name: str, options: Any) -> Counts:
     What is refused is refused before anything is written. A dry run writes nothing, so it has no
     record. Of several processes the first one writes it.
     """
-    if processes.count() > 1 and name not in BY_SEVERAL:
+    if processes.count() > 1 and not registry()[name].is_for_several:
         raise OptionError(f"`pipeline {name}` is one process: run it without torchrun.")
     stage = load(name)
     is_prepared = hasattr(stage, "prepare")
     plan = stage.prepare(options) if is_prepared else _plan_of(name, options)
 
     def run() -> Counts:
-        return stage.run(plan if is_prepared else options)
+        return replace(stage.run(plan if is_prepared else options), folder=plan.folder)
 
     if not plan.writes:
         return run()
@@ -44,6 +48,8 @@ def _record(name: str, options: Any, plan: Plan, run: Callable[[], Counts]) -> C
     marker, record = marker_of(plan.folder, name), plan.folder / f"{name}.json"
     digests = {path.as_posix(): whole.digest(path, "sha256") for path in plan.inputs}
     start = time.monotonic()
+    inputs = ", ".join(digests) or "no file"
+    logger.info("%s: reads %s, writes to %s", name, inputs, plan.folder)
     with folders.locked(marker, f"Another `pipeline {name}` is at work in {plan.folder}"):
         record.unlink(missing_ok=True)
         counts = run()

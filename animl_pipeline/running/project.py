@@ -7,7 +7,7 @@ from typing import Any
 
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.running.options import knobs, make_options
-from animl_pipeline.running.stage import STAGES, load
+from animl_pipeline.running.stage import load, registry
 
 
 def read(path: Path) -> list[tuple[str, Any]]:
@@ -22,13 +22,14 @@ def read(path: Path) -> list[tuple[str, Any]]:
         raise InputMissing(f"{path} is not there; `pipeline run --help` shows one.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputInvalid(f"{path} is not a TOML file: {error}.") from error
+    stages = tuple(registry())
     for section in content:
-        _known(section, STAGES, f"{path}: there is no stage")
+        _known(section, stages, f"{path}: there is no stage")
     if not content:
         raise InputInvalid(f"{path} has no section; `pipeline run --help` shows one.")
     return [
         (name, _options(name, content[name], f"{path}: [{name}]"))
-        for name in STAGES
+        for name in stages
         if name in content
     ]
 

@@ -14,10 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-STAGES = ("check", "convert", "download", "detect", "crop", "split", "train", "evaluate")
-# These write one file, whole or not there, into a folder that is not their own.
-ONE_FILE = {"check", "convert", "detect"}
-BY_SEVERAL = {"train"}  # stages that several processes, started by torchrun, may share
+
+@dataclass(frozen=True)
+class Entry:
+    """What is to be known of a stage without loading it."""
+
+    help: str  # one sentence
+    examples: tuple[str, ...] = ()
+    is_one_file: bool = False  # it writes one file, whole or not there, into any folder
+    is_for_several: bool = False  # several processes, started by torchrun, may share it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,7 @@ class Counts:
     total: int = 0
     tolerate: float = 1.0
     problem: str = ""  # what is wrong with what was made, so that nothing should go on with it
+    folder: Path = Path()  # where it was made; `perform` says so
 
     @property
     def too_many_failed(self) -> bool:
@@ -68,6 +74,12 @@ class Stage(Protocol):
 
     def run(self, plan: Any) -> Counts:
         """Write; it may be killed, and may not refuse."""
+
+
+def registry() -> dict[str, Entry]:
+    """Return every stage by its name, in the order of work."""
+    entries: dict[str, Entry] = importlib.import_module("animl_pipeline.stages").STAGES
+    return entries
 
 
 def load(name: str) -> Stage:

@@ -1,4 +1,4 @@
-"""A function mapped over many items by threads, and the news of a long run."""
+"""A function mapped over many items by threads."""
 
 import contextlib
 import queue
@@ -7,11 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Never, TypeVar
-
-from tqdm import tqdm
-
-from animl_pipeline.running import processes
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -106,21 +102,3 @@ class Room:
             with self._changed:
                 self._free += amount
                 self._changed.notify_all()
-
-
-def progress(
-    total: int, *, title: str, unit: str, done: int = 0, unit_scale: bool = False
-) -> "tqdm[Never]":
-    """Return a progress bar on stderr that is silent where there is no terminal to draw on.
-
-    Of several processes only the first one draws.
-    """
-    return tqdm(
-        total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True, leave=False,
-        disable=True if processes.rank() else None, unit_scale=unit_scale,
-    )  # fmt: skip
-
-
-def say(line: str) -> None:
-    """Print a line of news, above a progress bar if there is one."""
-    tqdm.write(line)

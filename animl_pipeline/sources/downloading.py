@@ -6,12 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Never
-
-from tqdm import tqdm
 
 from animl_pipeline.errors import ObjectUnavailable
 from animl_pipeline.running import workers
+from animl_pipeline.running.progress import Bar, progress, say
 from animl_pipeline.sources import ledger
 from animl_pipeline.sources import source as storage
 from animl_pipeline.sources.ledger import Held, Row
@@ -67,7 +65,7 @@ def fetch(
         OSError: nothing can be written any more.
     """
     done = len(rows) - len(todo)
-    bar = workers.progress(len(rows), title="download", unit="image", done=done)
+    bar = progress(len(rows), title="download", unit="image", done=done)
     with bar, contextlib.closing(ledger.Journal(journal)) as log:
         news, account = _News(bar), _accountant(rows, source, folder, log, md5_of)
         for number in workers.map_threads(account, todo, workers=at_a_time, abort=source.close):
@@ -108,7 +106,7 @@ def _accountant(
 class _News:
     """What the progress bar says beside its count, and one early word if nothing is to be had."""
 
-    def __init__(self, bar: "tqdm[Never]") -> None:
+    def __init__(self, bar: Bar) -> None:
         self.bar, self.bytes, self.states = bar, 0, Counter[str]()
         self.began = self.told = time.monotonic()
 
@@ -121,10 +119,10 @@ class _News:
         if now - self.told > TOLD_EVERY_S:
             self.told = now
             rate = self.bytes / (now - self.began) / 1e6
-            self.bar.set_postfix_str(f"{self.bytes / 1e6:,.1f} MB, {rate:,.1f} MB/s")
+            self.bar.note(f"{self.bytes / 1e6:,.1f} MB, {rate:,.1f} MB/s")
         alike = self.states.total() == self.states[row.state] == ALL_ALIKE
         if alike and row.state not in ledger.HELD:
-            workers.say(
+            say(
                 f"The first {ALL_ALIKE} pictures are all {row.state} ({row.reason}), such as "
                 f"{row.key!r}: check --bucket or --source, --key-prefix, --key-field and "
                 "--profile. Going on; Ctrl-C stops."

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from animl_pipeline.errors import ObjectUnavailable, StorageRefused
 from animl_pipeline.files import whole
-from animl_pipeline.running import workers
+from animl_pipeline.running.progress import say
 
 NOTE_OTHER_MD5 = "md5 is the source's, not the one in the image id"
 CHUNK_BYTES = 1 << 20
@@ -110,7 +110,7 @@ class Patience:
         if self._out_since is None:
             self._out_since = now
             if self._reached:
-                workers.say(f"No connection ({trouble}); trying for {OUTAGE_S / 60:g} minutes.")
+                say(f"No connection ({trouble}); trying for {OUTAGE_S / 60:g} minutes.")
         elif now - self._out_since > (OUTAGE_S if self._reached else START_S):
             raise StorageRefused(
                 f"Cannot reach the pictures: {trouble}. Check the network, --bucket, "

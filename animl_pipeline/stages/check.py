@@ -22,7 +22,7 @@ CLOCKS = timedelta(days=1)  # a camera without an offset is east of us, at most
 class Options:
     """The knobs of `pipeline check`."""
 
-    coco_file: Annotated[Path, option("The export.")]
+    coco_file: Annotated[Path, option("The export.", positional=True)]
     output_file: Annotated[Path, option("The report.")] = Path("export_report.json")
 
     @property

@@ -26,8 +26,8 @@ class To(StrEnum):
 class Options:
     """The knobs of `pipeline convert`."""
 
-    input_file: Annotated[Path, option("An export, or MegaDetector results.")]
-    output_file: Annotated[Path, option("The file to write.")]
+    input_file: Annotated[Path, option("An export, or MegaDetector results.", positional=True)]
+    output_file: Annotated[Path, option("The file to write.", positional=True)]
     to: Annotated[To, option("What to write: MegaDetector results, or an export.")] = (
         To.MEGADETECTOR
     )

@@ -18,8 +18,8 @@ from animl_pipeline.errors import ImageUnusable, InputInvalid, InputMissing
 from animl_pipeline.files import whole as files
 from animl_pipeline.formats import json_file, megadetector
 from animl_pipeline.images import opening
-from animl_pipeline.running import workers
 from animl_pipeline.running.options import option, settings
+from animl_pipeline.running.progress import progress
 from animl_pipeline.running.stage import Counts
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def run(options: Options) -> Counts:
     known |= {name: found for name, (time, found) in so_far.items() if times.get(name) == time}
     todo = [name for name in times if name not in known]
     loaded = detector.load(weights, device=_device(options.device))
-    with workers.progress(len(times), title="detect", unit="image", done=len(known)) as bar:
+    with progress(len(times), title="detect", unit="image", done=len(known)) as bar:
         for batch in _opened(options.images_dir, todo, _batch_size(options, loaded), options):
             found = _look(batch, loaded, options)
             unfinished.note([(one.time, it) for one, it in zip(batch, found, strict=True)])

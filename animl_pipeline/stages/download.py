@@ -15,8 +15,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from tqdm import tqdm
-
 from animl_pipeline.artifacts import tables
 from animl_pipeline.catalogue.animl import ARCHIVE_BUCKET, SERVING_BUCKET, find_md5
 from animl_pipeline.catalogue.records import Image
@@ -26,6 +24,7 @@ from animl_pipeline.formats import coco
 from animl_pipeline.running import workers
 from animl_pipeline.running.markers import marker_of
 from animl_pipeline.running.options import option, settings
+from animl_pipeline.running.progress import format_seconds
 from animl_pipeline.running.stage import Counts
 from animl_pipeline.sources import downloading, ledger
 from animl_pipeline.sources import source as storage
@@ -42,7 +41,7 @@ NOT_REACHED = "not reached: the run was stopped"
 class Options:
     """The knobs of `pipeline download`."""
 
-    coco_file: Annotated[Path, option("The export (Animl: Export to COCO).")]
+    coco_file: Annotated[Path, option("The export (Animl: Export to COCO).", positional=True)]
     output_dir: Annotated[Path, option("Folder for the pictures.")] = Path("images")
     bucket: Annotated[str, option("S3 bucket the pictures are in.")] = SERVING_BUCKET
     source: Annotated[
@@ -198,7 +197,7 @@ def _preview(rows: list[Row], source: Source, options: Options) -> Counts:
         megabytes = sum(sizes) / len(sizes) * len(absent) / 1e6
         amount = (
             f"about {megabytes:,.0f} MB by the sizes of {len(sizes)} of a sample of {len(sample)}; "
-            f"at {options.rate:g} MB/s that takes {tqdm.format_interval(megabytes / options.rate)}"
+            f"at {options.rate:g} MB/s that takes {format_seconds(megabytes / options.rate)}"
         )
     items = {"images": len(rows), "to fetch": len(absent), "unusable": len(rows) - len(wanted)}
     words = f"{len(rows):,} images, {len(rows) - len(wanted):,} of them unsafe or without a key"

@@ -20,7 +20,7 @@ from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.crops import READ, Crops, loader
 from animl_pipeline.classifier.kinds import SIDE_REFUSED
 from animl_pipeline.errors import OptionError
-from animl_pipeline.running.workers import progress
+from animl_pipeline.running.progress import progress
 
 VIEWS = 2  # as it is, and mirrored
 BATCH = 32

@@ -12,8 +12,8 @@ from torch import Tensor
 from animl_pipeline.classifier.crops import LOST, REPLACED
 from animl_pipeline.errors import CropsLost, Stopped, TrainingDiverged
 from animl_pipeline.running import processes
+from animl_pipeline.running.progress import progress
 from animl_pipeline.running.stopping import Stop
-from animl_pipeline.running.workers import progress
 from animl_pipeline.training import distributed
 from animl_pipeline.training.state import Learner, Progress
 
@@ -102,7 +102,7 @@ class Watch:
             self.own_loss += value
         self.losses.clear()
         if self.own_seen:
-            self.bar.set_postfix_str(f"loss {self.own_loss / self.own_seen:.3f}", refresh=False)
+            self.bar.note(f"loss {self.own_loss / self.own_seen:.3f}")
         seen = self.learner.draws.start_of(state.step)
         self.bar.update(seen - self.seen)
         self.seen = seen

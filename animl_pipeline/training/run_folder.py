@@ -14,7 +14,8 @@ from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import metrics
 from animl_pipeline.report import plots, tensorboard
-from animl_pipeline.running import processes, workers
+from animl_pipeline.running import processes
+from animl_pipeline.running.progress import say
 from animl_pipeline.training.state import Learner, Progress, save_state
 
 STATE = "last.pt"
@@ -82,7 +83,7 @@ class Keeper:
             tables.write(tables.HISTORY, self.folder / tables.HISTORY.name, table)
         self.save(state)
         if self.writes:
-            workers.say(_line(state, self.epochs, is_best))
+            say(_line(state, self.epochs, is_best))
 
     def _draw(self, writer: SummaryWriter, predicted: Predictions, epoch: int) -> None:
         """Draw the confusion matrix and the most extreme examples of the best epoch so far."""

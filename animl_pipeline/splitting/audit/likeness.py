@@ -21,6 +21,7 @@ from PIL import Image
 
 from animl_pipeline.files.names import explain_unsafe
 from animl_pipeline.running import workers
+from animl_pipeline.running.progress import progress
 
 GRID = 9, 8  # cells across and down
 READ_AT = 8 * GRID[0], 8 * GRID[1]  # pixels: a JPEG is decoded at the least scale above
@@ -72,7 +73,7 @@ def take_fingerprints(crops_dir: Path, crops: list[str]) -> dict[str, Fingerprin
             for crop in batch
         ]
 
-    with workers.progress(len(crops), title="compare", unit="crop") as bar:
+    with progress(len(crops), title="compare", unit="crop") as bar:
         batches = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
         for done in workers.map_threads(take_batch, batches, workers=os.cpu_count() or 1):
             prints.update({crop: taken for crop, taken in done if taken is not None})
