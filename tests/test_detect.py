@@ -20,6 +20,7 @@ from shop import Done
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.detection import megadetector
+from animl_pipeline.detection.settings import MODELS
 from animl_pipeline.errors import InputMissing, WeightsMissing
 
 TESTS = Path(__file__).parent
@@ -317,18 +318,22 @@ def test_weights_cut_off_are_refused(yolos: Yolos, work: Path) -> None:
     assert "is no weights file of PyTorch's" in ended.said
 
 
-def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(
-        InputMissing, match=r"--model gone\.pt is neither a file nor .*mdv5a.*redwood"
-    ):
-        megadetector.weights_file("gone.pt")
+def test_an_unknown_model_is_refused_with_the_names_of_the_help() -> None:
+    with pytest.raises(InputMissing) as refused:
+        megadetector.find_weights("MDV6")
+    assert str(refused.value) == (
+        "--model MDV6 is neither a file nor the name of a model: MDV5A, MDV5B, redwood, spruce, "
+        "larch, sorrel, cedar. Did you mean MDV5A?"
+    )
+    with pytest.raises(InputMissing, match=r"gone\.pt is neither .*, cedar\.$"):
+        megadetector.find_weights("gone.pt")
 
 
 @pytest.mark.parametrize("name", ["redwood", "sorrel"])
 def test_a_model_that_cannot_be_fetched_is_named_with_where_it_is(
     name: str, tmp_path: Path
 ) -> None:
-    code = f"from animl_pipeline.detection import megadetector\nmegadetector.weights_file({name!r})"
+    code = f"from animl_pipeline.detection import megadetector\nmegadetector.find_weights({name!r})"
     nowhere = {"MD_MODEL_URL_BASE": "http://127.0.0.1:9/", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | nowhere, capture_output=True, text=True
@@ -339,11 +344,9 @@ def test_a_model_that_cannot_be_fetched_is_named_with_where_it_is(
     assert last.endswith(f"--model md_v1000.0.0-{name}.pt.")
 
 
-@pytest.mark.parametrize(
-    "name", ["MDV5A", "mdv5b", "redwood", "spruce", "larch", "sorrel", "cedar"]
-)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_name_the_help_gives_is_one_that_megadetector_has(name: str) -> None:
-    assert megadetector.known_name(name)
+    assert megadetector.find_known_name(name)
 
 
 def test_without_the_extra_the_message_says_how_to_install_it(
@@ -351,7 +354,7 @@ def test_without_the_extra_the_message_says_how_to_install_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "megadetector.detection", None)
     with pytest.raises(WeightsMissing, match=r"pip install 'animl-pipeline\[detect\]'"):
-        megadetector.weights_file("MDV5A")
+        megadetector.find_weights("MDV5A")
 
 
 @pytest.mark.parametrize("words", [["--device", "quantum"], ["--threshold", "2"]])
@@ -369,4 +372,4 @@ def test_a_folder_without_pictures_says_so(
     (here / "bare").mkdir()
     done = pipeline("detect", "--images-dir", images)
     assert done.code == 1
-    assert "no folder of pictures" in done.err or "holds no pictures" in done.err
+    assert "no folder of images" in done.err or "holds no images" in done.err

@@ -1,10 +1,11 @@
-"""MegaDetector itself: its weights, and a batch of pictures in, what it found of each out.
+"""MegaDetector itself: its weights, and what it detects in a batch of images.
 
 The one module that knows the `megadetector` package and the YOLOs it runs on (the extra `detect`).
 They are AGPL and GPL, and nothing else of this program needs them.
 """
 
 import contextlib
+import difflib
 import io
 import os
 import pickle
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from animl_pipeline.catalogue.records import DetectedImage, Detection
+from animl_pipeline.detection.settings import MODELS
 from animl_pipeline.errors import InputInvalid, InputMissing, WeightsMissing
 from animl_pipeline.files import whole
 from animl_pipeline.formats.megadetector import CATEGORIES
@@ -28,18 +30,36 @@ EXTRA = "pip install 'animl-pipeline[detect]'"
 ULTRALYTICS = "ultralytics.nn.tasks."  # the modules of its networks, in a weights file
 # Whose names a weights file may hold. That of another library (os.system) is no part of a network.
 LIBRARIES = (
-    "torch.nn.", "ultralytics.", "models.", "utils.", "yolov5.", "yolov9.", "numpy.",
-    "collections.", "pathlib.", "argparse.Namespace", "builtins.set", "__builtin__.set",
-    "builtins.slice", "__builtin__.slice",
-)  # fmt: skip
+    "torch.nn.",
+    "ultralytics.",
+    "models.",
+    "utils.",
+    "yolov5.",
+    "yolov9.",
+    "numpy.",
+    "collections.",
+    "pathlib.",
+    "argparse.Namespace",
+    "builtins.set",
+    "__builtin__.set",
+    "builtins.slice",
+    "__builtin__.slice",
+)
 # What loading a file raises that is no network, or one the installed libraries cannot build.
 BROKEN = (
-    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
-    OSError, EOFError, ImportError, pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
-
-
-OPEN = Image.open  # ultralytics puts one in its place that asks for libraries nobody has
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    OSError,
+    EOFError,
+    ImportError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+PILLOW_OPEN = Image.open
 
 
 @dataclass(frozen=True)
@@ -53,54 +73,63 @@ class Detector:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[io.StringIO]:
-    """Keep what the package and its YOLO print, which is much, and what they warn of."""
+def _contained() -> Iterator[io.StringIO]:
+    """Keep the package and its YOLO from changing anything of this process; yield what they print.
+
+    The one place where what is global to the process is set for them, and set back.
+    """
     # Neither is to ask the internet, nor pip, for anything while they load.
     os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
     os.environ |= {"YOLO_VERBOSE": "false", "YOLOv5_VERBOSE": "false"}
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield said
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield printed
+    finally:
+        Image.open = PILLOW_OPEN  # ultralytics' own asks for libraries nobody has
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # megadetector asks for half images
 
 
-def weights_file(model: str) -> Path:
+def find_weights(model: str) -> Path:
     """Return the file of a model: a file, or one of MegaDetector's names, fetched if need be.
 
     Raises:
         WeightsMissing: the extra is not installed, or a named model cannot be fetched.
         InputMissing: there is no such file, nor name.
     """
-    package = _package()
-    known = known_name(model)
-    if known is None or Path(model).is_file():
-        if not Path(model).is_file():
-            names = ", ".join(sorted(package.model_string_to_model_version))
-            raise InputMissing(
-                f"--model {model} is neither a file nor a name that MegaDetector has: {names}."
-            )
+    package = _import_package()
+    if Path(model).is_file():
         return Path(model)
-    said = ""
-    with _quiet() as printed:
+    name = find_known_name(model)
+    if name is None:
+        near = difflib.get_close_matches(model.lower(), map(str.lower, MODELS), n=2)
+        meant = [known for known in MODELS if known.lower() in near]
+        raise InputMissing(
+            f"--model {model} is neither a file nor the name of a model: {', '.join(MODELS)}."
+            + (f" Did you mean {meant[0]}?" if meant else "")
+        )
+    path, reason = None, ""
+    with _contained() as printed:
         try:
-            found = package.try_download_known_detector(known)
+            path = package.try_download_known_detector(name)
         except OSError as error:  # urllib's and requests' own are such
-            found, said = None, f" ({error})"
-    if not found or not Path(found).is_file():
+            reason = f" ({error})"
+    if not path or not Path(path).is_file():
         lines = printed.getvalue().splitlines()
-        why = said or (f" ({lines[-1]})" if lines else "")
-        about = package.known_models[known]
+        reason = reason or (f" ({lines[-1]})" if lines else "")
+        about = package.known_models[name]
         raise WeightsMissing(
-            f"The weights of {model} cannot be fetched here{why}. Fetch {about['url']} where the "
-            f"internet is (md5 {about.get('md5', 'not known')}), and name the file: --model "
+            f"The weights of {model} cannot be fetched here{reason}. Fetch {about['url']} where "
+            f"the internet is (md5 {about.get('md5', 'not known')}), and name the file: --model "
             f"{about['url'].rpartition('/')[2]}."
         )
-    return Path(found)
+    return Path(path)
 
 
-def _package() -> Any:
+def _import_package() -> Any:
     try:
-        with _quiet():
+        with _contained():
             from megadetector.detection import run_detector
     except ImportError as error:
         raise WeightsMissing(
@@ -109,7 +138,7 @@ def _package() -> Any:
     return run_detector
 
 
-def package_version() -> str:
+def read_package_version() -> str:
     """Return the name and version of the package: the whole one, or the one without a YOLO."""
     for name in ("megadetector", "megadetector-utils"):
         with contextlib.suppress(PackageNotFoundError):
@@ -117,9 +146,9 @@ def package_version() -> str:
     return "unknown"
 
 
-def known_name(model: str) -> str | None:
+def find_known_name(model: str) -> str | None:
     """Return the package's own name of a model it knows, or None."""
-    package = _package()
+    package = _import_package()
     for name in (model.lower(), f"mdv1000-{model.lower()}"):
         version = package.model_string_to_model_version.get(name, name)
         if version in package.known_models:
@@ -127,7 +156,7 @@ def known_name(model: str) -> str | None:
     return None
 
 
-def load(path: Path, *, device: str) -> Detector:
+def load_detector(path: Path, *, device: str) -> Detector:
     """Return the detector in a weights file.
 
     A YOLO's weights are pickled, so loading them can run code that is in them: only a file that
@@ -137,12 +166,12 @@ def load(path: Path, *, device: str) -> Detector:
         WeightsMissing: a library that the weights need is not installed.
         InputInvalid: the file holds no network of MegaDetector's categories.
     """
-    package = _package()
+    package = _import_package()
     digest = whole.digest(path, "md5")
-    release = next((name for name, about in package.known_models.items()
-                    if about.get("md5") == digest), None)  # fmt: skip
-    options = {"device": device} | ({} if release else {"model_type": _kind(path)})
-    with _quiet() as printed:
+    known = package.known_models.items()
+    release = next((name for name, about in known if about.get("md5") == digest), None)
+    options = {"device": device} | ({} if release else {"model_type": _find_kind(path)})
+    with _contained() as printed:
         try:
             network = package.load_detector(str(path), detector_options=options)
         except ModuleNotFoundError as error:
@@ -156,19 +185,16 @@ def load(path: Path, *, device: str) -> Detector:
                 f"{path} holds no detector that MegaDetector's package can load: "
                 f"{type(error).__name__}: {error} ({last})."
             ) from error
-        finally:
-            Image.open = OPEN
     if not release:
         _refuse_other_categories(network, path)
     metadata = package.known_models.get(release, {})
     kept = ("typical_detection_threshold", "conservative_detection_threshold")
-    told = {key: metadata[key] for key in kept if key in metadata}
-    return Detector(
-        network, path.name, device, {"megadetector_version": release or "unknown", **told}
-    )
+    thresholds = {key: metadata[key] for key in kept if key in metadata}
+    about = {"megadetector_version": release or "unknown", **thresholds}
+    return Detector(network, path.name, device, about)
 
 
-def _kind(path: Path) -> str:
+def _find_kind(path: Path) -> str:
     """Return which YOLO a file is of: what it says itself, else by the names that are in it.
 
     Raises:
@@ -184,12 +210,12 @@ def _kind(path: Path) -> str:
             f"{path} would call {', '.join(strange[:5])} when it is loaded, which is no part of a "
             "network: it may do harm, so it is not loaded."
         )
-    with _quiet():
+    with _contained():
         from megadetector.detection import pytorch_detector
 
-        told = pytorch_detector.read_metadata_from_megadetector_model_file(str(path)) or {}
+        metadata = pytorch_detector.read_metadata_from_megadetector_model_file(str(path)) or {}
     ultralytics = any(name.startswith(ULTRALYTICS) for name in names)
-    return str(told.get("model_type", "ultralytics" if ultralytics else "yolov5"))
+    return str(metadata.get("model_type", "ultralytics" if ultralytics else "yolov5"))
 
 
 def _refuse_other_categories(network: Any, path: Path) -> None:
@@ -205,49 +231,52 @@ def _refuse_other_categories(network: Any, path: Path) -> None:
 
 def detect(
     detector: Detector,
-    pictures: Sequence[Image.Image],
+    images: Sequence[Image.Image],
     file_names: Sequence[str],
     *,
     threshold: float,
     image_size: int | None,
 ) -> list[DetectedImage]:
-    """Return what was found in upright RGB pictures, surest first, in their order.
+    """Return what is detected in upright RGB images, surest first, in their order.
 
-    A picture on which the network failed has the package's own word for it and the reason; where
-    several were too much at once, each is tried alone.
+    An image on which the network failed has the package's own word for it and the reason; where
+    several were too much at once, each is tried alone. `image_size` is the longer side in pixels of
+    what the network sees, by default the model's.
     """
-    with _quiet() as printed, torch.inference_mode():
+    with _contained() as printed, torch.inference_mode():
         records = detector.network.generate_detections_one_batch(
-            list(pictures), list(file_names), detection_threshold=threshold, image_size=image_size
+            list(images), list(file_names), detection_threshold=threshold, image_size=image_size
         )
     if len(records) > 1 and any(record.get("failure") for record in records):
-        pairs = zip(pictures, file_names, strict=True)
-        alone = (([picture], [name]) for picture, name in pairs)
         return [
             result
-            for one in alone
-            for result in detect(detector, *one, threshold=threshold, image_size=image_size)
+            for image, name in zip(images, file_names, strict=True)
+            for result in detect(
+                detector, [image], [name], threshold=threshold, image_size=image_size
+            )
         ]
     reason = printed.getvalue().strip().rpartition("\n")[2]
-    return [_result(record, threshold, reason) for record in records]
+    return [_make_result(record, threshold, reason) for record in records]
 
 
-def _result(record: dict[str, Any], threshold: float, reason: str) -> DetectedImage:
+def _make_result(record: dict[str, Any], threshold: float, reason: str) -> DetectedImage:
     if record.get("failure"):
-        return failed(record["file"], record["failure"], reason)
-    found = [
-        Detection(CATEGORIES[one["category"]], one["conf"], tuple(one["bbox"]))
-        for one in record["detections"]
-        if one["conf"] >= threshold  # the package rounds after it has compared
+        return _report_failure(record["file"], record["failure"], reason)
+    detections = [
+        Detection(CATEGORIES[box["category"]], box["conf"], tuple(box["bbox"]))
+        for box in record["detections"]
+        if box["conf"] >= threshold  # the package rounds after it has compared
     ]
-    return DetectedImage(record["file"], sorted(found, key=lambda one: (-one.confidence, one.box)))
+    return DetectedImage(
+        record["file"], sorted(detections, key=lambda box: (-box.confidence, box.box))
+    )
 
 
-def unreadable(file_name: str, reason: str) -> DetectedImage:
-    """Return the result of a picture that cannot be opened, as MegaDetector has it."""
-    return failed(file_name, _package().FAILURE_IMAGE_OPEN, reason)
+def report_unreadable(file_name: str, reason: str) -> DetectedImage:
+    """Return the result of an image that cannot be opened, as MegaDetector has it."""
+    return _report_failure(file_name, _import_package().FAILURE_IMAGE_OPEN, reason)
 
 
-def failed(file_name: str, failure: str, reason: str) -> DetectedImage:
+def _report_failure(file_name: str, failure: str, reason: str) -> DetectedImage:
     """Return a failure: MegaDetector's own word, which its tools look for, and the reason."""
     return DetectedImage(file_name, [], f"{failure}: {reason}")

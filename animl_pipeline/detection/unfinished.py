@@ -1,88 +1,80 @@
-"""What a detection has found so far, on disk: a crash loses the batch that it was at."""
+"""What earlier runs detected: one that ended, and one that was interrupted in the midst."""
 
 import contextlib
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from animl_pipeline.catalogue.records import DetectedImage, Detection, Facts
 from animl_pipeline.errors import InputInvalid
-from animl_pipeline.files import whole as files
+from animl_pipeline.files.journal import Journal, read_journal
 from animl_pipeline.formats import megadetector
 
-Settings = dict[str, Any]  # all that decides what is found in a picture
+Settings = dict[str, Any]  # all that decides what is detected in an image
 SETTINGS = "custom_metadata"  # where MegaDetector's package puts what else is to be said in `info`
+Batch = list[tuple[int, DetectedImage]]  # each with its image's time of change in nanoseconds
 
 
-class Unfinished:
-    """A file of lines: the settings, then the results of a batch each."""
-
-    def __init__(self, output_file: Path, settings: Settings) -> None:
-        self.path = output_file.with_name(f".{output_file.name}.unfinished")
-        self._header = json.dumps(settings, sort_keys=True).encode() + b"\n"
-        self._begun = False
-
-    def read(self) -> dict[str, tuple[int, DetectedImage]]:
-        """Return what an interrupted run of the same settings found, with the pictures' times."""
-        lines = self._whole_lines().splitlines()[1:]
-        return {found.file_name: (time, found) for line in lines for time, found in _read(line)}
-
-    def _whole_lines(self) -> bytes:
-        """Return what is there, without what was cut off; of other settings nothing."""
-        data = self.path.read_bytes() if self.path.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1]
-        return whole if whole.startswith(self._header) else self._header
-
-    def note(self, found: list[tuple[int, DetectedImage]]) -> None:
-        """Keep the results of a batch, each with its picture's time of change in nanoseconds."""
-        if not self._begun:
-            with files.whole(self.path) as part:
-                part.write_bytes(self._whole_lines())
-            self._begun = True
-        line = json.dumps([[time, *_plain(one)] for time, one in found]).encode() + b"\n"
-        with self.path.open("ab", buffering=0) as file:
-            file.write(line)
-            os.fsync(file.fileno())
-
-    def remove(self) -> None:
-        """End it: the results are in their place."""
-        self.path.unlink(missing_ok=True)
+def path_of_unfinished(output_file: Path) -> Path:
+    """Return the journal that is beside the results until they are whole."""
+    return output_file.with_name(f".{output_file.name}.unfinished")
 
 
-def _plain(image: DetectedImage) -> list[Any]:
-    boxes = [[one.category, one.confidence, one.box] for one in image.detections]
-    return [image.file_name, image.failure, image.facts.width_px, image.facts.height_px, boxes]
+def write_batch(journal: Journal, batch: Batch) -> None:
+    """Keep the results of a batch."""
+    journal.append([[time_ns, *_to_plain(image)] for time_ns, image in batch])
 
 
-def _read(line: bytes) -> Iterator[tuple[int, DetectedImage]]:
-    with contextlib.suppress(ValueError, TypeError):  # cut off by a full disk
-        for time, name, failure, width_px, height_px, boxes in json.loads(line):
-            found = [Detection(category, conf, tuple(box)) for category, conf, box in boxes]
-            facts = Facts(width_px=width_px, height_px=height_px)
-            yield time, DetectedImage(name, found, failure, facts)
+def read_earlier(
+    output_file: Path, settings: Settings, times_ns: dict[str, int]
+) -> dict[str, DetectedImage]:
+    """Return, by name, what earlier runs of the same settings detected in images as they are now.
 
-
-def finished(output_file: Path, settings: Settings) -> dict[str, DetectedImage]:
-    """Return the results of an earlier run that ended, if it had the same settings.
+    `times_ns` are the times at which the images were last changed.
 
     Raises:
-        InputInvalid: the file is there, and is not such a run's: it is not ours to replace.
+        InputInvalid: the file is there, and `detect` did not write it: it is not ours to replace.
     """
-    if not output_file.exists():
-        return {}
+    earlier = {}
+    if output_file.exists():
+        written_ns = output_file.stat().st_mtime_ns
+        for image in _read_finished(output_file, settings):
+            if times_ns.get(image.file_name, written_ns + 1) <= written_ns:
+                earlier[image.file_name] = image
+    for time_ns, image in _read_unfinished(path_of_unfinished(output_file), settings):
+        if times_ns.get(image.file_name) == time_ns:
+            earlier[image.file_name] = image
+    return earlier
+
+
+def _read_finished(output_file: Path, settings: Settings) -> Iterator[DetectedImage]:
     results = megadetector.read(output_file)
-    told = results.info.get(SETTINGS)
-    if not isinstance(told, dict) or set(told) != set(settings):
+    recorded = results.info.get(SETTINGS)
+    if not isinstance(recorded, dict) or set(recorded) != set(settings):
         raise InputInvalid(
             f"{output_file} holds results that `pipeline detect` did not write. Move them, or "
             "name another --output-file."
         )
-    if told != settings:
-        return {}
-    return {
-        name: DetectedImage(name, found, facts=results.facts.get(name, Facts()))
-        for name, found in results.detections.items()
-        if name not in results.failures
-    }
+    if recorded != settings:
+        return
+    for name, detections in results.detections.items():
+        if name not in results.failures:
+            yield DetectedImage(name, detections, facts=results.facts.get(name, Facts()))
+
+
+def _read_unfinished(path: Path, settings: Settings) -> Iterator[tuple[int, DetectedImage]]:
+    for batch in read_journal(path, settings):
+        with contextlib.suppress(ValueError, TypeError):  # cut off by a full disk
+            yield from [(time_ns, _from_plain(*values)) for time_ns, *values in batch]
+
+
+def _to_plain(image: DetectedImage) -> list[Any]:
+    boxes = [[box.category, box.confidence, box.box] for box in image.detections]
+    return [image.file_name, image.failure, image.facts.width_px, image.facts.height_px, boxes]
+
+
+def _from_plain(
+    name: str, failure: str, width_px: int, height_px: int, boxes: list[list[Any]]
+) -> DetectedImage:
+    detections = [Detection(category, conf, tuple(box)) for category, conf, box in boxes]
+    return DetectedImage(name, detections, failure, Facts(width_px=width_px, height_px=height_px))
