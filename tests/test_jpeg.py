@@ -128,11 +128,11 @@ def test_what_has_no_frame_has_no_header(data: bytes) -> None:
     assert jpeg.header(data) is None
 
 
-@pytest.mark.parametrize("cut_at", range(2, 600, 7))
-def test_a_header_cut_anywhere_is_no_header_or_one(cut_at: int) -> None:
+def test_a_header_cut_anywhere_is_no_header_or_one() -> None:
     whole = jpeg_of(noise(16, 16))
-    found = jpeg.header(whole[:cut_at])
-    assert found is None or found == jpeg.header(whole)
+    headers = {cut_at: jpeg.header(whole[:cut_at]) for cut_at in range(2, 600, 7)}
+    right = (None, jpeg.header(whole))
+    assert {cut_at: header for cut_at, header in headers.items() if header not in right} == {}
 
 
 # Half a file

@@ -340,7 +340,7 @@ def test_weights_of_another_network_are_a_message(in_trained: Path) -> None:
 @pytest.mark.parametrize(("name", "value"), [("model_name", "resnet-of-nobody"), ("device", "tpu")])
 def test_an_option_that_makes_no_sense_is_wrong_usage(here: Path, name: str, value: str) -> None:
     make_dataset(here)
-    with pytest.raises(OptionError, match=f"--{name.replace('_', '-')} .*{value}"):
+    with pytest.raises(OptionError, match=f"--{name.replace('_', '-')}"):
         perform.perform("train", options(**{name: value}))
     assert not Path("runs/latest").exists()
 
