@@ -22,7 +22,7 @@ from animl_pipeline.crops.settings import CropRule
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
 from animl_pipeline.images import jpeg, opening
-from animl_pipeline.running.workers import Room
+from animl_pipeline.running.budget import PixelBudget
 
 SHARED = Path(__file__).parents[2] / "shared"
 COUNT = int(os.environ.get("CROP_TEST_PICTURES", "300"))
@@ -112,7 +112,7 @@ def cut(path: Path) -> np.ndarray | str:
 
 
 def test_a_damaged_jpeg_gives_crops_or_a_reason(tmp_path: Path) -> None:
-    path, memory = tmp_path / "a.jpg", Room(1_000_000)
+    path, memory = tmp_path / "a.jpg", PixelBudget(1_000_000)
     job = cutting.Job(
         images_dir=tmp_path,
         output_dir=tmp_path / "crops",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from animl_pipeline.running import workers
+from animl_pipeline.running.budget import PixelBudget
 from animl_pipeline.running.progress import progress, say
 
 
@@ -93,12 +94,12 @@ def test_a_caller_that_stops_waits_for_the_items_at_work_alone() -> None:
     assert len(started) < 20
 
 
-def test_a_room_is_never_overfull_and_all_get_their_turn() -> None:
-    room, lock, inside, most, turns = workers.Room(10), threading.Lock(), 0, 0, 0
+def test_a_budget_is_never_overdrawn_and_all_get_their_turn() -> None:
+    budget, lock, inside, most, turns = PixelBudget(10), threading.Lock(), 0, 0, 0
 
     def work(amount: int) -> None:
         nonlocal inside, most, turns
-        with room.taking(amount):
+        with budget.taking(amount):
             with lock:
                 inside += min(amount, 10)
                 most = max(most, inside)
@@ -112,10 +113,10 @@ def test_a_room_is_never_overfull_and_all_get_their_turn() -> None:
     assert most <= 10
 
 
-def test_room_is_given_back_when_the_work_fails() -> None:
-    room = workers.Room(1)
+def test_pixels_are_given_back_when_the_work_fails() -> None:
+    budget = PixelBudget(1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), room.taking(1):
+        with pytest.raises(ZeroDivisionError), budget.taking(1):
             raise ZeroDivisionError
 
 

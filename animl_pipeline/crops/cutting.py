@@ -18,6 +18,7 @@ from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
 from animl_pipeline.images import opening
 from animl_pipeline.running import workers
+from animl_pipeline.running.budget import PixelBudget
 from animl_pipeline.running.progress import progress
 
 # Of all threads together: a few images for each core, and at least the largest there is.
@@ -69,7 +70,7 @@ def cut_all(
     """
     cores = os.cpu_count() or 1
     pixels = max(PIXELS_MIN, PIXELS_PER_CORE * cores)
-    memory = workers.Room(pixels)
+    memory = PixelBudget(pixels)
     todo = [(image, chosen[image.image_id]) for image in images if image.image_id in chosen]
     outcomes = {}
     with (
@@ -86,7 +87,7 @@ def cut_all(
     return [outcomes[image.image_id] for image, _ in todo]
 
 
-def cut_image(image: Image, chosen: list[ChosenBox], job: Job, memory: workers.Room) -> Outcome:
+def cut_image(image: Image, chosen: list[ChosenBox], job: Job, memory: PixelBudget) -> Outcome:
     """Cut the boxes of one image that are not there as they should be."""
     source = job.images_dir / image.file_name
     try:
@@ -105,7 +106,7 @@ def cut_image(image: Image, chosen: list[ChosenBox], job: Job, memory: workers.R
 
 
 def _write_crops(
-    picture: opening.Picture, todo: list[Cut], rule: CropRule, memory: workers.Room
+    picture: opening.Picture, todo: list[Cut], rule: CropRule, memory: PixelBudget
 ) -> None:
     rectangles = [cut.rectangle for cut in todo]
     with memory.taking(opening.count_pixels(picture, rectangles)):

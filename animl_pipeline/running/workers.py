@@ -5,9 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,75 +29,81 @@ def map_threads(
     items. The first exception of `function`, or of the caller (Ctrl-C), drops what still waits,
     calls `abort`, which may hurry the items at work, waits for them a moment and is raised.
     """
-    todo: queue.SimpleQueue[list[Item]] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[list[Result], BaseException | None]] = queue.SimpleQueue()
-    dropped = threading.Event()
+    pool = _Pool(function, workers)
+    pool.start()
+    todo, is_finished = iter(items), False
+    try:
+        while pool.feed(todo):
+            yield from pool.drain()
+        is_finished = True
+    finally:
+        pool.drop()
+        if not is_finished:
+            abort()
+        pool.stop(within_s=None if is_finished else GRACE_S)
 
-    def work() -> None:
-        while one := todo.get():  # an empty list says that there is no more
-            if not dropped.is_set():
+
+class _Pool(Generic[Item, Result]):
+    """Threads, what waits for them, and what they have done."""
+
+    def __init__(self, function: Callable[[Item], Result], workers: int) -> None:
+        self._function = function
+        self._todo: queue.SimpleQueue[list[Item]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[list[Result], BaseException | None]]
+        self._done = queue.SimpleQueue()
+        self._is_dropped = threading.Event()
+        self._under_way = 0
+        # As daemons, so that one that hangs in the network cannot keep a stopped command alive.
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def feed(self, items: Iterator[Item]) -> bool:
+        """Let as many items wait as may; return whether any is under way."""
+        for item in islice(items, len(self._threads) * QUEUED_PER_WORKER - self._under_way):
+            self._todo.put([item])
+            self._under_way += 1
+        return self._under_way > 0
+
+    def drain(self) -> Iterator[Result]:
+        """Yield the next result, once there is one, and what comes within a moment of it.
+
+        Raises:
+            BaseException: what the function raised.
+        """
+        burst = []
+        with contextlib.suppress(queue.Empty):
+            burst.append(self._done.get(timeout=LOOK_S))
+            time.sleep(BURST_S)
+            while True:
+                burst.append(self._done.get_nowait())
+        for results, error in burst:
+            self._under_way -= 1
+            if error:
+                raise error
+            yield from results
+
+    def drop(self) -> None:
+        """Take up no item any more."""
+        self._is_dropped.set()
+        for _ in self._threads:
+            self._todo.put([])
+
+    def stop(self, *, within_s: float | None) -> None:
+        """Wait until the threads have ended, but no longer than this; None: as long as it takes."""
+        end = time.monotonic() + (within_s or 0.0)
+        for thread in self._threads:
+            thread.join(None if within_s is None else max(0.0, end - time.monotonic()))
+
+    def _work(self) -> None:
+        while waiting := self._todo.get():  # an empty list says that there is no more
+            if not self._is_dropped.is_set():
                 try:
-                    done.put(([function(one[0])], None))
+                    self._done.put(([self._function(waiting[0])], None))
                 # All there is, a panic of Rust's too: an item without an answer would be awaited
                 # for ever. It is raised where the answer is.
                 except BaseException as error:  # noqa: BLE001
-                    done.put(([], error))
-
-    # As daemons, so that one that hangs in the network cannot keep a stopped command alive.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    source, under_way, finished = iter(items), 0, False
-    try:
-        while True:
-            for item in islice(source, workers * QUEUED_PER_WORKER - under_way):
-                todo.put([item])
-                under_way += 1
-            if not under_way:
-                finished = True
-                return
-            for results, error in _burst(done):
-                under_way -= 1
-                if error:
-                    raise error
-                yield from results
-    finally:
-        dropped.set()
-        for _ in threads:
-            todo.put([])
-        if not finished:
-            abort()
-        end = time.monotonic() + GRACE_S
-        for thread in threads:
-            thread.join(None if finished else max(0.0, end - time.monotonic()))
-
-
-def _burst(done: "queue.SimpleQueue[Result]") -> Iterator[Result]:
-    """Yield the next result, once there is one, and what comes within a moment of it."""
-    with contextlib.suppress(queue.Empty):
-        yield done.get(timeout=LOOK_S)
-        time.sleep(BURST_S)
-        while True:
-            yield done.get_nowait()
-
-
-class Room:
-    """So much of a thing, as pixels in memory, that threads share: who finds too little waits."""
-
-    def __init__(self, size: int) -> None:
-        self._size = self._free = size
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def taking(self, amount: int) -> Iterator[None]:
-        """Hold so much of it, or all where it is not as large as that."""
-        amount = min(amount, self._size)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= amount)
-            self._free -= amount
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += amount
-                self._changed.notify_all()
+                    self._done.put(([], error))
