@@ -20,7 +20,8 @@ from small_crops import (
 
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.running import perform
-from animl_pipeline.stages.split import GroupBy, Options
+from animl_pipeline.splitting.settings import GroupBy
+from animl_pipeline.stages.split import Options
 
 
 def test_a_location_never_spans_two_splits(tmp_path: Path) -> None:
