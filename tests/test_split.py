@@ -356,7 +356,7 @@ def test_a_spec_joins_categories_and_the_rest_is_reported(tmp_path: Path) -> Non
     (record,) = read_json(tmp_path, "split_report.json")["left_out"]["categories"]
     cows = sum(row["category"] == "cow" for row in rows)
     assert (record["category"], record["crops"]) == ("cow", cows)
-    assert f"category 'cow' of 'island': {cows} crops left out" in counts.summary
+    assert f"category 'cow' of 'island' ({cows} crops) left out: in no label of " in counts.summary
     assert len(found) == len(rows) - cows
 
 

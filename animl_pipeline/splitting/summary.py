@@ -6,6 +6,7 @@ from typing import Any
 from animl_pipeline.artifacts.splits import SPLITS
 from animl_pipeline.running.stage import Counts
 from animl_pipeline.splitting.audit.leaks import REMEDY, describe_leaks
+from animl_pipeline.splitting.labels.labelling import IN_NO_LABEL
 from animl_pipeline.splitting.plan import SplitPlan
 from animl_pipeline.splitting.sizes import describe_sizes
 
@@ -16,7 +17,7 @@ def count_splits(plan: SplitPlan, reports: dict[Path, dict[str, Any]]) -> Counts
     problem = next(filter(None, leaks), "")
     division = next(iter(plan.divisions.values()))
     report = next(iter(reports.values()))
-    remarks = list_remarks(list(reports.values()))
+    remarks = list_remarks(list(reports.values()), plan.options.label_spec)
     sizes = {split: int((division.allocation.split == split).sum()) for split in SPLITS}
     return Counts(
         items={"labels": len(report["counts"]), **sizes, "left out": len(remarks)},
@@ -38,16 +39,18 @@ def _summarise(plan: SplitPlan, reports: dict[Path, dict[str, Any]], remarks: li
     return "\n  ".join([f"{len(report['counts'])} labels; {balance}", *sizes, *remarks, *warnings])
 
 
-def list_remarks(reports: list[dict[str, Any]]) -> list[str]:
+def list_remarks(reports: list[dict[str, Any]], label_spec: Path | None) -> list[str]:
     """Return a line for each thing that was left out or is odd, each once."""
-    return list(dict.fromkeys(line for report in reports for line in _list_remarks(report)))
+    lines = [line for report in reports for line in _list_remarks(report, label_spec)]
+    return list(dict.fromkeys(lines))
 
 
-def _list_remarks(report: dict[str, Any]) -> list[str]:
+def _list_remarks(report: dict[str, Any], label_spec: Path | None) -> list[str]:
+    where = f" of {label_spec}" if label_spec else ""
     remarks = [f"label {r['label']!r} {r['handled']}: {r['reason']}" for r in report["rare"]]
     remarks += [
         f"category {r['category']!r} of {r['dataset']!r} ({r['crops']:,} crops) left out: "
-        f"{r['reason']}"
+        f"{r['reason']}{where if r['reason'] == IN_NO_LABEL else ''}"
         for r in report["left_out"]["categories"]
     ]
     remarks += report["left_out"]["unmatched"] + report["not_covered"] + report["warnings"]

@@ -8,6 +8,7 @@ import pandas as pd
 from animl_pipeline.splitting.labels.spec import LabelSpec, Pair
 
 CATEGORY = ["dataset", "category"]  # the columns that name a category
+IN_NO_LABEL = "in no label"
 
 
 def label_crops(
@@ -18,7 +19,7 @@ def label_crops(
     counts = _count(crops)
     label_of = {pair: spec.find_label(*pair) or "" for pair in counts}
     left_out = [
-        {"dataset": pair[0], "category": pair[1], "crops": count, "reason": "in no label"}
+        {"dataset": pair[0], "category": pair[1], "crops": count, "reason": IN_NO_LABEL}
         for pair, count in counts.items()
         if not label_of[pair]
     ]
