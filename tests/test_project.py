@@ -121,6 +121,7 @@ def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> 
         ("[train]\nepochs = 0\n", "[train] epochs is 0; it is 1 or more."),
         ("[crop]\nthreshold = 1" + "0" * 400 + "\n", "[crop] threshold is"),
         ("[download]\n", "[download] coco-file is needed: "),
+        ("[split]\nfolds = 3\n[train]\n", "[train] reads dataset. Write dataset-dir = "),
         ("download = 3\n", "[download] is to be a section, not a value"),
         ("[[crop]]\n", "[crop] is to be a section, not a value"),
         ("", "has no section; `pipeline run --help` shows one"),

@@ -27,11 +27,27 @@ def read(path: Path) -> list[tuple[str, Any]]:
         _known(section, stages, f"{path}: there is no stage")
     if not content:
         raise InputInvalid(f"{path} has no section; `pipeline run --help` shows one.")
-    return [
+    wanted = [
         (name, _options(name, content[name], f"{path}: [{name}]"))
         for name in stages
         if name in content
     ]
+    _refuse_folds(dict(wanted), path)
+    return wanted
+
+
+def _refuse_folds(wanted: dict[str, Any], path: Path) -> None:
+    """Raise InputInvalid if [split] makes folds, and a later stage reads the folder above them."""
+    split = wanted.get("split")
+    if split is None or split.folds is None:
+        return
+    for name in ("train", "evaluate"):
+        if name in wanted and wanted[name].dataset_dir == split.output_dir:
+            raise InputInvalid(
+                f"{path}: [split] folds makes {split.output_dir}/fold_0 and so on, and [{name}] "
+                f'reads {split.output_dir}. Write dataset-dir = "{split.output_dir}/fold_0" there, '
+                "or leave folds out."
+            )
 
 
 def _options(name: str, section: Any, where: str) -> Any:
