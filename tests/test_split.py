@@ -361,7 +361,7 @@ def test_a_spec_joins_categories_and_the_rest_is_reported(tmp_path: Path) -> Non
 
 
 def test_a_name_of_the_spec_that_matches_nothing_is_said(tmp_path: Path) -> None:
-    spec = spec_file(tmp_path, {"fox": ["fox"], "skunk": ["skunks"]})
+    spec = spec_file(tmp_path, {"fox": ["fox"], "bird": ["bird"], "skunk": ["skunks"]})
     counts = split(tmp_path, some_crops(), label_spec=spec)
     unmatched = read_json(tmp_path, "split_report.json")["left_out"]["unmatched"]
     assert any("did you mean 'skunk'" in sentence for sentence in unmatched)

@@ -55,6 +55,14 @@ def test_a_split_of_which_one_label_of_several_is_left_is_refused(tmp_path: Path
     assert not (tmp_path / "dataset").exists()
 
 
+def test_one_label_left_by_a_misspelt_name_is_refused_with_what_may_be_meant(
+    tmp_path: Path,
+) -> None:
+    spec = spec_file(tmp_path, {"fox": ["fox"], "skunk": ["skunks"]})
+    with pytest.raises(InputInvalid, match=r"Only the label 'fox'.*did you mean 'skunk'"):
+        split(tmp_path, some_crops(), label_spec=spec)
+
+
 def test_one_label_where_no_other_was_asked_for_is_warned_of(tmp_path: Path) -> None:
     counts = split(tmp_path, some_crops(categories=["fox"]))
     assert "Warning: there is one label only" in counts.summary.splitlines()[-1]

@@ -44,7 +44,7 @@ def handle_rare_labels(
         allocation = dataclasses.replace(allocation, is_only_train=is_rare)
         return _fix_in_train(allocation), records + rare
     allocation = allocation.keep(~is_rare)
-    _refuse_one_label(allocation, rare)
+    _refuse_one_label(allocation, rare, unmatched)
     return allocation, records + rare
 
 
@@ -73,7 +73,7 @@ def _refuse_no_label(rare: list[Record], units: str, least: int, unmatched: list
     )
 
 
-def _refuse_one_label(allocation: Allocation, rare: list[Record]) -> None:
+def _refuse_one_label(allocation: Allocation, rare: list[Record], unmatched: list[str]) -> None:
     """Raise InputInvalid if of several labels one is left: whatever is trained on it is perfect."""
     left = allocation.crops["label"].unique()
     if len(left) > 1 or not rare:
@@ -82,9 +82,10 @@ def _refuse_one_label(allocation: Allocation, rare: list[Record]) -> None:
         f"{r['label']!r} ({r['crops']:,} crops at {r['locations']:,} {allocation.unit.plural})"
         for r in rare
     )
+    hints = "".join(f" Beware: {sentence}." for sentence in unmatched)
     raise InputInvalid(
         f"Only the label {left[0]!r} is left, and a classifier of one label is always right, "
-        f"whatever it has learned. Left out: {gone}. Collect more of them, lower --min-locs, say "
+        f"whatever it has learned. Left out: {gone}.{hints} Collect more of them, lower --min-locs, say "
         "--rare train-only or parent, or mend the --label-spec."
     )
 
