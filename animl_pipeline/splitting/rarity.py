@@ -85,8 +85,8 @@ def _refuse_one_label(allocation: Allocation, rare: list[Record], unmatched: lis
     hints = "".join(f" Beware: {sentence}." for sentence in unmatched)
     raise InputInvalid(
         f"Only the label {left[0]!r} is left, and a classifier of one label is always right, "
-        f"whatever it has learned. Left out: {gone}.{hints} Collect more of them, lower --min-locs, say "
-        "--rare train-only or parent, or mend the --label-spec."
+        f"whatever it has learned. Left out: {gone}.{hints} Collect more of them, "
+        "lower --min-locs, say --rare train-only or parent, or mend the --label-spec."
     )
 
 
