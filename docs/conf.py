@@ -18,7 +18,6 @@ project = "animl-pipeline"
 release = version = version_of("animl-pipeline")
 project_copyright = "its contributors, MIT licence"
 extensions = ["myst_parser"]
-exclude_patterns = ["README.md"]
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 nitpicky = True
