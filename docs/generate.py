@@ -48,11 +48,17 @@ def describe_commands() -> str:
     lines = ["# Commands", "", "![Five commands; each reads the folder that the one before wrote]"]
     lines[-1] += "(../overview.svg)"
     lines += ["", "`pipeline <command> --help` shows what these pages show.", ""]
+    lines += ["A path that a command always needs may stand without its name.", ""]
     lines += ["| command | |", "| --- | --- |"]
     for name in list_commands():
         lines.append(f"| [{name}](commands/{name}.md) | {_split_help(name)[0]} |")
-    names = [f"commands/{name}" for name in list_commands()]
-    return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *names, "```", ""])
+    lines += ["", "These options stand before the command, as in `pipeline --quiet train`:", ""]
+    lines += ["| option | |", "| --- | --- |"]
+    for param in cli.app.params:
+        names = ", ".join(f"`{name}`" for name in param.opts)
+        lines.append(f"| {names} | {_escape(getattr(param, 'help', None) or '')} |")
+    pages = [f"commands/{name}" for name in list_commands()]
+    return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *pages, "```", ""])
 
 
 def describe_command(name: str) -> str:
@@ -61,6 +67,8 @@ def describe_command(name: str) -> str:
     lines = [f"# pipeline {name}", "", sentence, ""]
     for paragraph in paragraphs:
         lines += _as_table(paragraph) or _as_markdown(paragraph)
+    examples = registry()[name].examples if name in registry() else []
+    lines += ["```sh", *examples, "```", ""] if examples else []
     lines += [f"```{{program}} pipeline {name}", "```"]
     panels: dict[str, list[Knob]] = {}
     for knob in knobs(load(name).Options) if name in registry() else []:
@@ -73,8 +81,8 @@ def describe_command(name: str) -> str:
 def _split_help(name: str) -> tuple[str, list[str]]:
     """Return the first sentence of a command's help, and its other paragraphs."""
     group: Any = cli.app
-    text = load(name).__doc__ if name in registry() else group.get_command(None, name).help
-    first, *others = inspect.cleandoc((text or "").replace("\b\n", "")).split("\n\n")
+    text = group.get_command(None, name).help or ""
+    first, *others = inspect.cleandoc(text.replace("\b\n", "")).split("\n\n")
     return _escape(" ".join(first.split())), others
 
 
@@ -109,7 +117,7 @@ def _option(knob: Knob) -> list[str]:
     else:
         words = [KINDS[kind] for kind in kinds if kind in KINDS] + knob.choices
         names += f" {'|'.join(dict.fromkeys(words))}"
-    return [f"````{{option}} {names}", f"{_escape(knob.help)} {_facts(knob)}", "````", ""]
+    return [f"````{{option}} {names}", f"{_escape(knob.help)} {_facts(knob)}".rstrip(), "````", ""]
 
 
 def _facts(knob: Knob) -> str:
@@ -117,7 +125,7 @@ def _facts(knob: Knob) -> str:
     default = getattr(knob.default, "value", knob.default)
     facts = []
     if knob.is_required:
-        facts = ["*Required.*"]
+        facts = ["*Required.*" + " *Its name may be left out.*" * knob.positional]
     elif isinstance(default, bool):
         facts = [f"*Default: {'on' if default else 'off'}.*"]
     elif default is not None and default != "":
