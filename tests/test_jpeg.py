@@ -96,10 +96,10 @@ def test_a_part_of_a_jpeg_as_pillow_does_not_write_it_has_the_pixels_of_full_dec
 
 def test_only_the_rows_that_are_needed_are_decoded() -> None:
     data = jpeg_of(noise(64, 640))
-    header = jpeg.header(data)
+    header = jpeg.read_header(data)
     assert header
-    assert jpeg.rows_needed(header, 30) == 32
-    top = jpeg.top(data, header, 32)
+    assert jpeg.count_rows(header, 30) == 32
+    top = jpeg.cut_top(data, header, 32)
     assert len(top) == len(data)
     assert (pillow(top)[:30] == pillow(data)[:30]).all()
     assert pillow(top).shape == (32, 64, 3)
@@ -107,15 +107,15 @@ def test_only_the_rows_that_are_needed_are_decoded() -> None:
 
 def test_the_last_rows_need_the_whole_picture() -> None:
     data = jpeg_of(noise(64, 641))
-    header = jpeg.header(data)
+    header = jpeg.read_header(data)
     assert header
-    assert jpeg.rows_needed(header, 641) == jpeg.rows_needed(header, 639) == 641
+    assert jpeg.count_rows(header, 641) == jpeg.count_rows(header, 639) == 641
 
 
 def test_the_scans_of_a_progressive_jpeg_need_all_rows() -> None:
-    header = jpeg.header(jpeg_of(noise(64, 640), progressive=True))
+    header = jpeg.read_header(jpeg_of(noise(64, 640), progressive=True))
     assert header
-    assert jpeg.rows_needed(header, 30) == 640
+    assert jpeg.count_rows(header, 30) == 640
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,13 @@ def test_the_scans_of_a_progressive_jpeg_need_all_rows() -> None:
     ids=repr,
 )  # fmt: skip
 def test_what_has_no_frame_has_no_header(data: bytes) -> None:
-    assert jpeg.header(data) is None
+    assert jpeg.read_header(data) is None
 
 
 def test_a_header_cut_anywhere_is_no_header_or_one() -> None:
     whole = jpeg_of(noise(16, 16))
-    headers = {cut_at: jpeg.header(whole[:cut_at]) for cut_at in range(2, 600, 7)}
-    right = (None, jpeg.header(whole))
-    assert {cut_at: header for cut_at, header in headers.items() if header not in right} == {}
+    headers = {jpeg.read_header(whole[:cut_at]) for cut_at in range(len(whole))}
+    assert headers == {None, jpeg.read_header(whole)}
 
 
 # Half a file

@@ -147,9 +147,14 @@ def _select_peoples(image: Image, rows: list[Annotation], rules: SelectionRules)
             confidence = 1.0 if row.validated else row.confidence
             if box_id not in boxes:
                 boxes[box_id] = ChosenBox(
-                    box_id, row.annotation_id, row.category, confidence, row.box, row.validated,
+                    box_id,
+                    row.annotation_id,
+                    row.category,
+                    confidence,
+                    row.box,
+                    row.validated,
                     row.warning,
-                )  # fmt: skip
+                )
                 continue
             reason = "the same box with the same category is there twice"
         refused.append(Refused(image.file_name, row.annotation_id, reason))
@@ -201,9 +206,13 @@ def _select_detected(
                 fate = "the same box is there twice"
             else:
                 boxes[box_id] = ChosenBox(
-                    box_id, "", category, detection.confidence, clipped.box,
+                    box_id,
+                    "",
+                    category,
+                    detection.confidence,
+                    clipped.box,
                     warning=clipped.warning,
-                )  # fmt: skip
+                )
         fates.append(fate or USED)
     if boxes:
         return DetectedBoxes(list(boxes.values()), fates, "")

@@ -18,8 +18,8 @@ def summarize(
         f"{len(rows.failures):,} rows of the COCO file gave no crop"
     )
     lines += reasons.told(reason for _, _, reason in rows.failures)
-    lines += "".join(f"\n{hint}" for hint in _list_hints(outcomes, rows, selection, job,
-                                                         has_detector=has_detector))  # fmt: skip
+    hints = _list_hints(outcomes, rows, selection, job, has_detector=has_detector)
+    lines += "".join(f"\n{hint}" for hint in hints)
     if rows.failures:
         lines += f"\n  each of them is in {job.output_dir / tables.REASONS.name}"
     if any(outcome.failure for outcome in outcomes):

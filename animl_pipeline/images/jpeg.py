@@ -1,9 +1,12 @@
 """Decode a JPEG from the top, only as far as it is needed, and notice one that ends early.
 
 libjpeg makes as many rows as the frame header says. With a lower height written there it stops
-after the rows that a crop needs, and those are what they are in the whole picture, pixel for pixel.
-What it does not look at then is looked at here: that the file has its end. And what it never says:
-that its data ended before its rows did. (ITU-T T.81, annex B, has the header.)
+early, and the rows it made are those of the whole picture, pixel for pixel. Two things are then
+looked at here. The file must have its end, which libjpeg no longer reaches. And its data must not
+end before its rows do, which libjpeg never says: it fills up with grey.
+
+libvips decodes partly, too. It is slower, and lets pass what ends early: `scripts/bench decode`.
+The header is that of ITU-T T.81, annex B.
 """
 
 import io
@@ -14,7 +17,7 @@ from PIL import Image
 
 from animl_pipeline.errors import ImageUnusable
 
-BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
+BASELINE, PROGRESSIVE, LAST_OF_FRAMES = 0xC0, 0xC2, 0xCF
 NO_FRAME = {0xC4, 0xC8, 0xCC}  # tables, among the markers of frames
 START_OF_SCAN, RESTART_INTERVAL = 0xDA, 0xDD
 END = b"\xff\xd9"
@@ -31,8 +34,8 @@ class Header(NamedTuple):
     height_at: int  # where the two bytes of the height are
     height_px: int
     colour_px: int  # rows that share a sample of colour, at most
-    sequential: bool
-    restarts: bool
+    is_sequential: bool
+    has_restarts: bool
     data_at: int  # where the first coded data begin
 
 
@@ -43,28 +46,28 @@ def decode(data: bytes, bottom_px: int) -> Image.Image | None:
         ImageUnusable: it is truncated.
         OSError and what else Pillow raises: it is damaged.
     """
-    found = header(data)
-    if not found:
+    header = read_header(data)
+    if not header:
         return None
-    if not has_end(data, found):
+    if not has_end(data, header):
         raise ImageUnusable("picture is truncated: its end is missing")
-    rows_px = rows_needed(found, bottom_px)
-    image = _loaded(top(data, found, rows_px))
-    if not found.sequential or _may_be_filled_up(image):
-        again = _loaded(top(with_more_data(data, found), found, rows_px))
+    rows_px = count_rows(header, bottom_px)
+    image = _load(cut_top(data, header, rows_px))
+    if not header.is_sequential or _has_grey_corner(image):
+        again = _load(cut_top(add_data(data, header), header, rows_px))
         if again.tobytes() != image.tobytes():
             raise ImageUnusable("picture is truncated: its data end before its last row")
     return image
 
 
-def _loaded(data: bytes) -> Image.Image:
+def _load(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
     image.load()
     return image
 
 
-def _may_be_filled_up(image: Image.Image) -> bool:
-    """Return whether the block decoded last is all grey, as libjpeg fills up what has no data."""
+def _has_grey_corner(image: Image.Image) -> bool:
+    """Return whether the block decoded last may be one that libjpeg filled up for lack of data."""
     if image.mode not in {"L", "RGB"}:
         return True
     right, bottom = image.width - 1, image.height - 1
@@ -76,30 +79,30 @@ def _may_be_filled_up(image: Image.Image) -> bool:
     return GREYS.issuperset(block.tobytes())
 
 
-def header(data: bytes) -> Header | None:
+def read_header(data: bytes) -> Header | None:
     """Return the header of a JPEG, or None where it is not quite by the book."""
-    at, frame_at, restarts = 2, 0, False
+    at, frame_at, has_restarts = 2, 0, False
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
-        if BASELINE <= marker <= 0xCF and marker not in NO_FRAME:
+        if BASELINE <= marker <= LAST_OF_FRAMES and marker not in NO_FRAME:
             if frame_at or marker > PROGRESSIVE:
                 return None
             frame_at = at
-        restarts |= marker == RESTART_INTERVAL
+        has_restarts |= marker == RESTART_INTERVAL
         at += 2 + length
         if marker == START_OF_SCAN:
-            return _header(data, frame_at, restarts, at) if frame_at else None
+            return _read_frame(data, frame_at, has_restarts, at) if frame_at else None
     return None
 
 
-def _header(data: bytes, frame_at: int, restarts: bool, data_at: int) -> Header | None:
+def _read_frame(data: bytes, frame_at: int, has_restarts: bool, data_at: int) -> Header | None:
     length = int.from_bytes(data[frame_at + 2 : frame_at + 4])
     frame = data[frame_at : frame_at + 2 + length]
     height_px, factors = int.from_bytes(frame[5:7]), [byte & 15 for byte in frame[11::3]]
     if not height_px or not factors or not all(factors):
         return None
-    sequential = frame[1] != PROGRESSIVE
-    return Header(frame_at + 5, height_px, max(factors), sequential, restarts, data_at)
+    is_sequential = frame[1] != PROGRESSIVE
+    return Header(frame_at + 5, height_px, max(factors), is_sequential, has_restarts, data_at)
 
 
 def has_end(data: bytes, header: Header) -> bool:
@@ -107,29 +110,29 @@ def has_end(data: bytes, header: Header) -> bool:
     return data.rfind(END) >= header.data_at
 
 
-def rows_needed(header: Header, bottom_px: int) -> int:
+def count_rows(header: Header, bottom_px: int) -> int:
     """Return how many rows to decode so that those above `bottom_px` come out as ever.
 
     Smooth upsampling of the colours looks at the row of samples below, so that is one more. It is
     all rows where they are not stored one after the other.
     """
-    if not header.sequential:
+    if not header.is_sequential:
         return header.height_px
     return min(bottom_px + header.colour_px, header.height_px)
 
 
-def top(data: bytes, header: Header, rows_px: int) -> bytes:
-    """Return the JPEG of the top rows alone."""
+def cut_top(data: bytes, header: Header, rows_px: int) -> bytes:
+    """Return the JPEG of the top rows alone: the same data under a lower height."""
     at = header.height_at
     return b"".join((data[:at], rows_px.to_bytes(2), memoryview(data)[at + 2 :]))
 
 
-def with_more_data(data: bytes, header: Header) -> bytes:
+def add_data(data: bytes, header: Header) -> bytes:
     """Return the JPEG with more data wherever its data end.
 
-    A decoder that had enough skips them, so what it decodes stays the same; one whose data ended
+    A decoder that had enough skips them, so what it decodes stays the same. One whose data ended
     early, at a marker in their midst or an end that somebody put there, had filled up with grey.
     """
-    marker = NO_RESTART if header.restarts else ANY_MARKER
-    more = marker.sub(lambda found: MORE_DATA + found[0], data[header.data_at :])
-    return data[: header.data_at] + more
+    marker = NO_RESTART if header.has_restarts else ANY_MARKER
+    longer = marker.sub(lambda match: MORE_DATA + match[0], data[header.data_at :])
+    return data[: header.data_at] + longer

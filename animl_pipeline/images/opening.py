@@ -38,10 +38,21 @@ BYTES_PER_PIXEL = 4  # in RGB, too
 BLOCK_BYTES = 256 * 1024
 # What Pillow raises for damaged files, by format and kind of damage.
 DAMAGE = (
-    OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError, KeyError,
-    TypeError, AttributeError, OverflowError, ZeroDivisionError, RuntimeError, MemoryError,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
-)  # fmt: skip
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 @dataclass(frozen=True)
@@ -90,10 +101,10 @@ def _open(file: BinaryIO) -> Picture:
     if stored.width * stored.height > PIXELS_MAX:  # whatever the process told Pillow to let pass
         size = f"{stored.width}x{stored.height}"
         raise ImageUnusable(f"picture is too large: {size}, more than {PIXELS_MAX:,} pixels")
-    return Picture(stored, file, _orientation(stored))
+    return Picture(stored, file, _read_orientation(stored))
 
 
-def _orientation(image: Image.Image) -> int:
+def _read_orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1  # Pillow turns a TIFF upright by itself, and no other format
     try:
@@ -143,16 +154,18 @@ def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
     Raises:
         ImageUnusable: truncated, unreadable, or so long that its square is too large.
     """
-    if max(map(_area, rectangles)) > PIXELS_MAX:
+    if max(map(_measure_area, rectangles)) > PIXELS_MAX:
         raise ImageUnusable(f"picture is too large: a square of it has over {PIXELS_MAX:,} pixels")
     width, height = picture.size_px
-    inside = [(max(left, 0), max(top, 0), min(right, width), min(bottom, height))
-              for left, top, right, bottom in rectangles]  # fmt: skip
-    stored = [_as_stored(rectangle, picture) for rectangle in inside]
+    inside = [
+        (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
+        for left, top, right, bottom in rectangles
+    ]
+    stored = [_find_stored(rectangle, picture) for rectangle in inside]
     bottom = max(bottom for *_, bottom in stored)
     try:
-        image = _decoded(picture, bottom)
-        parts = [_upright_rgb(image.crop(part), picture.orientation) for part in stored]
+        image = _decode(picture, bottom)
+        parts = [_turn_upright(image.crop(part), picture.orientation) for part in stored]
     except ImageUnusable:
         raise
     except DAMAGE as error:
@@ -160,22 +173,22 @@ def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
         reason = "truncated" if truncated else "unreadable"
         raise ImageUnusable(f"picture is {reason}: {error}") from error
     return [
-        part if frame == whole else part.crop(_beside(whole, frame))
+        part if frame == whole else part.crop(_shift(whole, frame))
         for part, frame, whole in zip(parts, inside, rectangles, strict=True)
     ]
 
 
 def count_pixels(picture: Picture, rectangles: Sequence[Rectangle]) -> int:
     """Return how many pixels `cut` holds in memory at most."""
-    return _area((0, 0, *picture.size_px)) + sum(map(_area, rectangles))
+    return _measure_area((0, 0, *picture.size_px)) + sum(map(_measure_area, rectangles))
 
 
-def _area(rectangle: Rectangle) -> int:
+def _measure_area(rectangle: Rectangle) -> int:
     left, top, right, bottom = rectangle
     return (right - left) * (bottom - top)
 
 
-def _as_stored(rectangle: Rectangle, picture: Picture) -> Rectangle:
+def _find_stored(rectangle: Rectangle, picture: Picture) -> Rectangle:
     """Return where a rectangle of the upright picture is in the file."""
     (left, top, right, bottom), (width, height) = rectangle, picture.size_px
     if picture.orientation in RIGHT_TO_LEFT:
@@ -186,15 +199,15 @@ def _as_stored(rectangle: Rectangle, picture: Picture) -> Rectangle:
     return (top, left, bottom, right) if turned else (left, top, right, bottom)
 
 
-def _beside(rectangle: Rectangle, frame: Rectangle) -> Rectangle:
+def _shift(rectangle: Rectangle, frame: Rectangle) -> Rectangle:
     """Return the rectangle as it is seen from the corner of the frame."""
     left, top, right, bottom = rectangle
     return left - frame[0], top - frame[1], right - frame[0], bottom - frame[1]
 
 
-def _decoded(picture: Picture, bottom_px: int) -> Image.Image:
+def _decode(picture: Picture, bottom_px: int) -> Image.Image:
     """Return the picture as it is stored, at least down to a row."""
-    # Other libraries ask for half pictures, for the whole process: megadetector does.
+    # Pillow's switch holds for the whole process, and other libraries ask for half pictures.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     if picture.stored.format in {"JPEG", "MPO"}:  # MPO: with further pictures behind the first
         picture.file.seek(0)
@@ -205,7 +218,8 @@ def _decoded(picture: Picture, bottom_px: int) -> Image.Image:
     return picture.stored
 
 
-def _upright_rgb(image: Image.Image, orientation: int) -> Image.Image:
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return a part of a picture as it is seen, in RGB."""
     if orientation in UPRIGHT:
         image = image.transpose(UPRIGHT[orientation])
     if image.mode in {"I", "F"}:
