@@ -154,3 +154,27 @@ def test_a_folder_is_no_project_file(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_is_no_matter(read: Read) -> None:
     assert [name for name, _ in read("[split]\n".encode("utf-8-sig"))] == ["split"]
+
+
+@pytest.fixture
+def require(read: Read, here: Path) -> Callable[[str], None]:
+    """Refuses a project file that names what is not there."""
+    return lambda text: project.require_files(Path("project.toml"), read(text))
+
+
+def test_a_named_file_that_is_not_there_is_said_before_any_work(
+    require: Callable[[str], None], here: Path
+) -> None:
+    with pytest.raises(InputMissing, match=r"\[split\] label-spec is my.jsn, which is not there"):
+        require('[crop]\n[split]\nlabel-spec = "my.jsn"\n')
+    (here / "my.jsn").touch()
+    require('[crop]\n[split]\nlabel-spec = "my.jsn"\n')
+
+
+def test_a_named_file_that_a_stage_before_makes_need_not_be_there(
+    require: Callable[[str], None],
+) -> None:
+    require('[detect]\noutput-file = "md.json"\n[crop]\ndetections = "md.json"\n')
+    require('[split]\noutput-dir = "data"\n[train]\ndataset-dir = "data"\n')
+    with pytest.raises(InputMissing, match=r"detections is md\.json"):
+        require('[crop]\ndetections = "md.json"\n')

@@ -46,7 +46,9 @@ def perform_and_report(name: str, options: Any) -> None:
 def run_project(config: Path) -> None:
     """Perform every stage that has a section in a TOML file, in order."""
     with report_errors():
-        for name, options in project.read(config):
+        stages = project.read(config)
+        project.require_files(config, stages)
+        for name, options in stages:
             perform_and_report(name, options)
 
 
