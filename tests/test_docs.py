@@ -3,6 +3,7 @@
 Links between pages are checked by the build (`scripts/docs`).
 """
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,22 @@ def test_llms_txt_lists_every_page() -> None:
     via_another = {"docs/index.md", "docs/changes.md", "docs/guides/label-specs.md"}
     via_another |= {"docs/development/style.md", *(n for n in names if n.endswith("/index.md"))}
     assert [name for name in names if name not in text and name not in via_another] == []
+
+
+def test_every_message_that_troubleshooting_quotes_is_one_of_the_code() -> None:
+    texts = []
+    for path in (ROOT / "animl_pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            words = [p.value for p in parts if isinstance(p, ast.Constant)]
+            texts.append("…".join(word for word in words if isinstance(word, str)))
+    page = (ROOT / "docs/guides/troubleshooting.md").read_text(encoding="utf-8")
+    quoted = [
+        text
+        for cell in re.findall(r"^\| (.+?) \|", page, flags=re.MULTILINE)
+        for text in re.findall(r"`([a-zA-Z][^`']+ [^`']+)`", cell)
+    ]
+    system = {"No space left on device"}
+    said = "\n".join(texts)
+    assert quoted
+    assert [text for text in quoted if text not in said and text not in system] == []
