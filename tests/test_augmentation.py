@@ -12,8 +12,13 @@ from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.crops import Crops
 from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.training import preview
-from animl_pipeline.training.augmentation import STRENGTHS, Window, augmented, window
-from animl_pipeline.training.recipe import Augmentation
+from animl_pipeline.training.augmentation import (
+    STRENGTHS,
+    Window,
+    make_training_transform,
+    make_window,
+)
+from animl_pipeline.training.settings import Augmentation
 
 SIDE = 64
 CARD = classifier.Card("efficientnet-b0", ["bird", "fox"], SIDE, {}, {}, {}, "", 0)
@@ -38,7 +43,7 @@ def corners(theta: torch.Tensor) -> torch.Tensor:
 def test_a_window_that_is_not_turned_lies_in_the_picture_and_is_large_enough(
     drawn: list[float], area_min: float
 ) -> None:
-    theta = window(drawn, area_min, 0)
+    theta = make_window(drawn, area_min, 0)
     assert corners(theta).abs().max() <= 1 + 1e-6
     area = abs(float(torch.linalg.det(theta[:, :2])))
     assert area >= area_min * 0.79  # less only where a stretched side ends at the frame
@@ -49,7 +54,7 @@ def test_a_window_that_is_not_turned_lies_in_the_picture_and_is_large_enough(
 def test_a_turn_changes_neither_size_nor_middle(
     drawn: list[float], area_min: float, radians: float
 ) -> None:
-    plain, turned = window(drawn, area_min, 0), window(drawn, area_min, radians)
+    plain, turned = make_window(drawn, area_min, 0), make_window(drawn, area_min, radians)
     assert torch.allclose(plain[:, 2], turned[:, 2])
     assert torch.linalg.det(plain[:, :2]) == pytest.approx(
         float(torch.linalg.det(turned[:, :2])), rel=1e-4
@@ -68,7 +73,7 @@ def test_no_pixel_is_other_than_the_picture_has(degrees: float) -> None:
 @pytest.mark.parametrize("flip", [0.2, 0.8])
 def test_the_whole_picture_unturned_is_the_picture_or_its_mirror_image(flip: float) -> None:
     picture = noise() / 255
-    theta = window([1, 0.5, 0.5, 0.5, 0.5, flip], 1, 0)
+    theta = make_window([1, 0.5, 0.5, 0.5, 0.5, flip], 1, 0)
     grid = torch.nn.functional.affine_grid(theta[None], [1, 3, SIDE, SIDE], align_corners=False)
     found = torch.nn.functional.grid_sample(picture[None], grid, align_corners=False)[0]
     expected = picture.flip(2) if flip < 0.5 else picture
@@ -79,7 +84,7 @@ def test_the_whole_picture_unturned_is_the_picture_or_its_mirror_image(flip: flo
 def test_training_sees_a_crop_otherwise_each_time_and_the_same_for_the_same_seed(
     strength: Augmentation,
 ) -> None:
-    finish = augmented(CARD, strength).finish
+    finish = make_training_transform(CARD, strength).finish
     torch.manual_seed(1)
     one, other = finish(noise()), finish(noise())
     torch.manual_seed(1)
@@ -94,13 +99,13 @@ def test_what_is_kept_of_a_crop_is_not_changed(strength: Augmentation) -> None:
     picture = noise()
     for seed in range(10):
         torch.manual_seed(seed)
-        augmented(CARD, strength).finish(picture)
+        make_training_transform(CARD, strength).finish(picture)
     assert torch.equal(picture, noise())
 
 
 def test_without_augmentation_training_sees_what_is_predicted() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8))
-    plain = augmented(CARD, Augmentation.NONE)(image)
+    plain = make_training_transform(CARD, Augmentation.NONE)(image)
     assert torch.equal(plain, make_transform(CARD)(image))
 
 
@@ -108,7 +113,7 @@ def test_the_mean_and_spread_of_the_card_are_those_of_training() -> None:
     grey = torch.full((3, SIDE, SIDE), 128, dtype=torch.uint8)
     card = classifier.Card("test_vit", ["a"], SIDE, {}, {}, {}, "", 0, [0.5] * 3, [0.5] * 3)
     torch.manual_seed(3)
-    found = augmented(card, Augmentation.LIGHT).finish(grey)
+    found = make_training_transform(card, Augmentation.LIGHT).finish(grey)
     assert found.abs().max() < 0.4  # near the middle, as light changes a little
 
 
@@ -128,7 +133,7 @@ def crops(tmp_path: Path) -> Crops:
     for number, colour in enumerate(["green", "green", "red", "red"]):
         Image.new("RGB", (40, 40), colour).save(tmp_path / f"{number}.png")
     names = [f"{number}.png" for number in range(4)]
-    return Crops(tmp_path, names, [0, 0, 1, 1], augmented(CARD, Augmentation.LIGHT))
+    return Crops(tmp_path, names, [0, 0, 1, 1], make_training_transform(CARD, Augmentation.LIGHT))
 
 
 def test_the_sheet_has_a_row_of_crops_for_each_label(crops: Crops, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from animl_pipeline.training.averaging import Average
+from animl_pipeline.training.averaging import WeightAverage
 
 
 class Number(nn.Module):
@@ -27,11 +27,11 @@ class Number(nn.Module):
 def followed(values: list[float], *, steps: float) -> list[tuple[float, float]]:
     """The averages of weight and statistic after each step."""
     network, found = Number(values[0]), []
-    average = Average(network, steps=steps)
+    average = WeightAverage(network, steps=steps)
     for value in values:
         network.become(value)
-        average.update_parameters(network)
-        found.append((float(average.module.weight), float(average.module.seen)))
+        average.update(network)
+        found.append((float(average.network.weight), float(average.network.seen)))
     return found
 
 
@@ -57,24 +57,24 @@ def test_of_its_beginning_little_is_left_long_before_that() -> None:
 
 def test_what_is_no_weight_is_taken_as_it_is() -> None:
     network = Number(0.0)
-    average = Average(network, steps=100)
+    average = WeightAverage(network, steps=100)
     for number in (3, 8, 11):
         network.get_buffer("batches").fill_(number)
-        average.update_parameters(network)
-        assert int(average.module.batches) == number
+        average.update(network)
+        assert int(average.network.batches) == number
 
 
 def test_a_mean_that_goes_on_equals_one_undisturbed() -> None:
     network, other = Number(0.0), Number(5.0)
-    average, again = Average(network, steps=30), Average(other, steps=30)
+    average, again = WeightAverage(network, steps=30), WeightAverage(other, steps=30)
     for value in range(20):
         network.become(value)
-        average.update_parameters(network)
+        average.update(network)
         if value == 10:
-            again.go_on(copy.deepcopy(average.past()))
+            again.load_state_dict(copy.deepcopy(average.state_dict()))
         if value > 10:
-            again.update_parameters(network)
-    assert again.past() == average.past()
+            again.update(network)
+    assert again.state_dict() == average.state_dict()
 
 
 def test_a_mean_lies_stiller_than_the_weights() -> None:

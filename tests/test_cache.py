@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from animl_pipeline.classifier import cache, card
-from animl_pipeline.classifier.cache import Records, key_of, opened
-from animl_pipeline.classifier.crops import Crops, loader, share_cache
+from animl_pipeline.classifier.cache import Records, make_key, open_records
+from animl_pipeline.classifier.crops import Crops, make_loader, share_cache
 from animl_pipeline.classifier.preprocessing import make_transform
 
 SHAPE = (3, 4, 4)
@@ -29,7 +29,7 @@ def record(seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
 
 
 def records(folder: Path, key: str = "a", count: int = 5, gigabytes: float = 1.0) -> Records:
-    found = opened(folder, key, count, SHAPE, gigabytes=gigabytes)
+    found = open_records(folder, key, count, SHAPE, gigabytes=gigabytes)
     assert found is not None
     return found
 
@@ -98,8 +98,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from animl_pipeline.classifier.cache import opened
-found = opened(Path(sys.argv[1]), "a", 5, (3, 4, 4), gigabytes=1)
+from animl_pipeline.classifier.cache import open_records
+found = open_records(Path(sys.argv[1]), "a", 5, (3, 4, 4), gigabytes=1)
 found.put(0, np.full((3, 4, 4), 7, np.uint8))
 found._mapped[1]["content"] = 8  # as far as a record gets before its checksum
 os.kill(os.getpid(), signal.SIGKILL)
@@ -131,8 +131,8 @@ def test_no_more_is_kept_than_there_is_to_be_room_for_and_that_is_said(
 
 
 def test_nothing_is_kept_in_no_room(tmp_path: Path) -> None:
-    assert opened(tmp_path, "a", 5, SHAPE, gigabytes=0) is None
-    assert opened(tmp_path, "a", 0, SHAPE, gigabytes=1) is None
+    assert open_records(tmp_path, "a", 5, SHAPE, gigabytes=0) is None
+    assert open_records(tmp_path, "a", 0, SHAPE, gigabytes=1) is None
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_nothing_is_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / cache.FOLDER).write_text("a file where the folder would be")
-    assert opened(tmp_path, "a", 5, SHAPE, gigabytes=1) is None
+    assert open_records(tmp_path, "a", 5, SHAPE, gigabytes=1) is None
     assert "nothing of the crops is kept" in caplog.text
 
 
@@ -179,7 +179,7 @@ def test_pictures_are_the_same_with_the_cache_and_without(crops_dir: Path, reade
     plain = [crop[0] for part in parts(crops_dir, gigabytes=0) for crop in part]  # type: ignore[attr-defined]
     for _ in range(2):  # filled, then read
         for number, part in enumerate(parts(crops_dir)):
-            (batch,) = loader(part, batch_size=4, workers=readers)
+            (batch,) = make_loader(part, batch_size=4, workers=readers)
             expected = torch.stack(plain[:4] if number == 0 else plain[4:])
             assert torch.equal(batch[0], expected)
 
@@ -205,12 +205,12 @@ def test_a_crop_that_changed_has_another_key(
     crops_dir: Path, change: Callable[[Path], None]
 ) -> None:
     names = [f"{number}.png" for number in range(6)]
-    before = key_of(crops_dir, names, 32)
-    assert before == key_of(crops_dir, names, 32)
-    assert before != key_of(crops_dir, names, 64)
-    assert before != key_of(crops_dir, names[::-1], 32)
+    before = make_key(crops_dir, names, 32)
+    assert before == make_key(crops_dir, names, 32)
+    assert before != make_key(crops_dir, names, 64)
+    assert before != make_key(crops_dir, names[::-1], 32)
     change(crops_dir)
-    assert before != key_of(crops_dir, names, 32)
+    assert before != make_key(crops_dir, names, 32)
 
 
 def test_a_crop_that_cannot_be_read_is_not_kept(crops_dir: Path) -> None:

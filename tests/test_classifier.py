@@ -344,7 +344,7 @@ def test_pretrained_weights_without_a_network_are_missing_and_the_ways_out_are_n
     no_network: Path,
 ) -> None:
     with pytest.raises(WeightsMissing) as caught:
-        weights.pretrained_weights("efficientnet-b0")
+        weights.read_pretrained("efficientnet-b0")
     for word in ("--weights", "--no-pretrained", url_map["efficientnet-b0"]):
         assert word in str(caught.value)
 
@@ -353,7 +353,7 @@ def test_pretrained_weights_come_from_the_cache_if_they_are_there(
     no_network: Path,
 ) -> None:
     cached(no_network, torch_bytes(SMALL))
-    assert set(weights.pretrained_weights("efficientnet-b0")) == {"a", "b"}
+    assert set(weights.read_pretrained("efficientnet-b0")) == {"a", "b"}
 
 
 @pytest.mark.parametrize("content", [b"<html>please log in</html>", b""])
@@ -362,7 +362,7 @@ def test_a_damaged_cache_of_pretrained_weights_is_no_crash(
 ) -> None:
     cached(no_network, content)
     with pytest.raises(WeightsMissing, match="--weights"):
-        weights.pretrained_weights("efficientnet-b0")
+        weights.read_pretrained("efficientnet-b0")
 
 
 def cached(folder: Path, content: bytes) -> None:
@@ -386,7 +386,7 @@ def test_an_unknown_network_is_refused_with_the_names_there_are(name: str) -> No
     for function in (
         lambda: networks.pictures_of(name).side_px,
         lambda: networks.build(name, 2),
-        lambda: weights.pretrained_weights(name),
+        lambda: weights.read_pretrained(name),
     ):
         with pytest.raises(OptionError, match="efficientnet-b3"):
             function()

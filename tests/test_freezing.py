@@ -23,8 +23,8 @@ from animl_pipeline.running import perform as stages
 from animl_pipeline.running import stage
 from animl_pipeline.running.stage import Counts
 from animl_pipeline.stages.train import Options
-from animl_pipeline.training import freezing
-from animl_pipeline.training.recipe import Freeze
+from animl_pipeline.training import frozen
+from animl_pipeline.training.settings import Freeze
 
 RUN = Path("runs/one")
 HEAD = {"fc.weight", "fc.bias"}  # of test_resnet
@@ -57,21 +57,21 @@ def changed(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> set
 
 @given(st.integers(0, 20), st.integers(1, 20))
 def test_staged_freezing_ends_after_its_epochs_and_never_comes_back(epoch: int, after: int) -> None:
-    assert Freeze.STAGED.holds(epoch, unfreeze_after=after) == (epoch < after)
-    assert Freeze.HEAD.holds(epoch, unfreeze_after=after)
-    assert not Freeze.NONE.holds(epoch, unfreeze_after=after)
+    assert Freeze.STAGED.is_on(epoch, unfreeze_after=after) == (epoch < after)
+    assert Freeze.HEAD.is_on(epoch, unfreeze_after=after)
+    assert not Freeze.NONE.is_on(epoch, unfreeze_after=after)
 
 
 @pytest.mark.parametrize("name", ["efficientnet-b0", "test_resnet", "test_vit"])
 def test_only_the_head_of_a_frozen_network_gets_gradients_and_is_in_training(name: str) -> None:
     network = networks.build(name, 3, 64)
     network.train()
-    freezing.train_mode(network, frozen=True)
+    frozen.set_train_mode(network, is_frozen=True)
     network(torch.rand(2, 3, 64, 64)).sum().backward()
     got = {name for name, tensor in network.named_parameters() if tensor.grad is not None}
     assert got == networks.head_names(network)
     assert {m for m in network.modules() if m.training} == set(networks.head_of(network).modules())
-    freezing.train_mode(network, frozen=False)
+    frozen.set_train_mode(network, is_frozen=False)
     assert all(module.training for module in network.modules())
     assert all(tensor.requires_grad for tensor in network.parameters())
 

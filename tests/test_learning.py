@@ -20,12 +20,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from small_training import LABELS, SIDE, TRAIN, VAL, crops_of, draw_pictures, fit, make_learner
+from small_training import (
+    LABELS,
+    SIDE,
+    TRAIN,
+    VAL,
+    crops_of,
+    draw_pictures,
+    fit,
+    load_state,
+    make_learner,
+)
 from torch import nn
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import card, networks
-from animl_pipeline.classifier.crops import LOST, READ, REPLACED, Crops, loader
+from animl_pipeline.classifier.crops import LOST, READ, REPLACED, Crops, make_loader
 from animl_pipeline.classifier.predicting import Outputs, predict_batches
 from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.errors import CropsLost, InputInvalid, OptionError, Stopped, TrainingDiverged
@@ -35,8 +45,9 @@ from animl_pipeline.running.perform import Counts
 from animl_pipeline.running.stopping import Stop
 from animl_pipeline.stages.train import Options
 from animl_pipeline.training import loop
-from animl_pipeline.training.recipe import SelectBy
-from animl_pipeline.training.state import Learner, Progress, load_state, save_state
+from animl_pipeline.training.optimisation import DECAY
+from animl_pipeline.training.settings import Course, SelectBy
+from animl_pipeline.training.state import Learner, Progress, save_state
 
 TIMED = ("seconds", "images_per_second")
 
@@ -114,7 +125,7 @@ def test_replaced_crops_are_counted_and_said(
 ) -> None:
     learner = make_learner(damaged)
     fit(learner, Progress(), epochs=1)
-    learner.draws.step = 0
+    learner.sampler.step = 0
     bad = sum(int((read != READ).sum()) for _, _, read, _ in learner.train)
     assert bad > 0
     assert f"epoch 1/1: {bad} crops could not be read" in caplog.text
@@ -124,7 +135,7 @@ def predict(data: Crops, workers: int = 0) -> Outputs:
     torch.manual_seed(0)
     network = networks.build("efficientnet-b0", 2)
     fabric = devices.make_fabric("cpu", "32-true")
-    batches = loader(data, batch_size=3, workers=workers)
+    batches = make_loader(data, batch_size=3, workers=workers)
     return predict_batches(fabric, fabric.setup(network), batches, "test")
 
 
@@ -163,7 +174,9 @@ def undisturbed(pictures: Path) -> tuple[Learner, Progress]:
 def test_every_epoch_has_a_row(undisturbed: tuple[Learner, Progress]) -> None:
     _, state = undisturbed
     assert [row["epoch"] for row in state.history] == [0, 1, 2]
-    assert [row["lr"] for row in state.history] == pytest.approx([1e-3, 9e-4, 8.1e-4])
+    assert [row["lr"] for row in state.history] == pytest.approx(
+        [1e-3 * DECAY**epoch for epoch in range(3)]
+    )
     assert all(math.isfinite(value) for row in state.history for value in row.values())
 
 
@@ -197,7 +210,7 @@ def test_a_run_that_goes_on_from_any_step_equals_one_undisturbed(
             raise PlugPulled
 
     with pytest.raises(PlugPulled):
-        fit(learner, Progress(), save=save, save_every_s=0)
+        fit(learner, Progress(), save=save, save_minutes=0.0)
     again = make_learner(pictures, seed=99)
     torch.rand(17)  # another past
     state = load_state(path, again, identity="this run")
@@ -211,7 +224,7 @@ def assert_same(
 ) -> None:
     assert rows_of(state) == rows_of(expected_state)
     assert same_weights(learner.network.state_dict(), expected.network.state_dict())
-    assert same_weights(learner.average.state_dict(), expected.average.state_dict())
+    assert same_weights(learner.average.network.state_dict(), expected.average.network.state_dict())
     assert (state.best_epoch, state.best_score) == (
         expected_state.best_epoch, expected_state.best_score,
     )  # fmt: skip
@@ -220,10 +233,11 @@ def assert_same(
 def test_the_mean_is_what_is_validated(pictures: Path) -> None:
     learner = make_learner(pictures)
     state = fit(learner, Progress())
-    mean, last = learner.average.module.state_dict(), learner.network.state_dict()
+    mean, last = learner.average.network.state_dict(), learner.network.state_dict()
     assert not torch.equal(mean["_fc.weight"], last["_fc.weight"])
     assert learner.val
-    predicted = predict_batches(learner.fabric, learner.average.module, learner.val, "val")
+    outputs = predict_batches(learner.fabric, learner.average.network, learner.val, "val")
+    predicted = outputs.as_predictions(learner.val_rows, LABELS)
     chosen = predicted.probabilities[np.arange(len(predicted.truth)), predicted.truth]
     assert state.history[-1]["val_loss"] == pytest.approx(-np.log(chosen).mean(), rel=1e-6)
 
@@ -244,7 +258,7 @@ def test_who_asks_to_stop_during_validation_finds_the_whole_epoch_saved(
     batches = iter(learner.val)
 
     class Interrupted:
-        dataset = learner.val.dataset
+        sampler = learner.val.sampler
 
         def __len__(self) -> int:
             return 2
@@ -302,7 +316,7 @@ def test_out_of_memory_names_a_batch_size_to_try(pictures: Path, said: RuntimeEr
 def test_a_batch_is_halved_until_it_fits_and_stays_so(
     pictures: Path, tmp_path: Path, said: RuntimeError
 ) -> None:
-    learner = make_learner(pictures, batch_size=7, splits_batches=True)
+    learner = make_learner(pictures, batch_size="auto")
     network = Small(learner.network, 2, said)
     small = dataclasses.replace(learner, network=network)
     state = fit(small, Progress(), epochs=2)
@@ -313,7 +327,7 @@ def test_a_batch_is_halved_until_it_fits_and_stays_so(
 
 
 def test_memory_for_not_even_one_crop_is_a_message(pictures: Path) -> None:
-    learner = make_learner(pictures, splits_batches=True)
+    learner = make_learner(pictures, batch_size="auto")
     small = dataclasses.replace(learner, network=Small(learner.network, 0, OUT_OF_MEMORY[0]))
     with pytest.raises(OptionError, match="--image-size"):
         fit(small, Progress())
@@ -398,7 +412,7 @@ def test_without_val_the_last_epoch_is_the_best(pictures: Path) -> None:
     state = fit(
         make_learner(pictures, val=False),
         Progress(),
-        lambda _, predicted, __, is_best: seen.append((predicted, is_best)),
+        lambda _, validation, is_best: seen.append((validation, is_best)),
         epochs=2,
         patience=1,
     )
@@ -416,7 +430,9 @@ def test_training_stops_when_no_epoch_is_better_any_more(pictures: Path) -> None
 def test_a_run_ends_by_its_epochs_or_by_patience(
     best: int, done: int, epochs: int, patience: int
 ) -> None:
-    ended = Progress(next_epoch=done, best_epoch=best).ended(epochs=epochs, patience=patience)
+    ended = Progress(next_epoch=done, best_epoch=best).is_over(
+        Course(epochs=epochs, patience=patience)
+    )
     if done >= epochs:
         assert ended
     elif patience == 0 or done == 0:
@@ -444,7 +460,7 @@ def test_a_loss_that_becomes_no_number_leaves_the_last_good_state(
         saved.append((state.next_epoch, state.step))
 
     with pytest.raises(TrainingDiverged, match=r"epoch 2/3, by step \d"):
-        fit(wild, Progress(), lambda *_: kept.append(1), save=save, save_every_s=0)
+        fit(wild, Progress(), lambda *_: kept.append(1), save=save, save_minutes=0.0)
     assert len(kept) == 1
     state = load_state(path, calm, identity="")
     assert (state.next_epoch, state.step) == saved[-1] >= (1, 1)
@@ -466,7 +482,7 @@ def test_a_network_that_went_to_pieces_in_the_last_step_is_not_the_best(pictures
 
 def test_a_score_without_crops_has_no_value() -> None:
     nobody = Predictions.from_arrays(LABELS, np.empty((0, 2)), np.empty(0, dtype=int), [])
-    assert loop.score(nobody) == {}
+    assert loop.compute_metrics(nobody) == {}
 
 
 # The state
@@ -604,7 +620,9 @@ def as_array(values: list[int]) -> NDArray[np.int64]:
 def test_the_score_on_val_is_macro_average_precision_over_the_labels_there() -> None:
     soft = np.array([[0.9, 0.05, 0.05], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
     labels, places = ["bird", "fox", "lizard"], [("isle", "a"), ("isle", "b"), ("isle", "b")]
-    figures = loop.score(Predictions.from_arrays(labels, soft, as_array([0, 1, 1]), places))
+    figures = loop.compute_metrics(
+        Predictions.from_arrays(labels, soft, as_array([0, 1, 1]), places)
+    )
     assert figures["log_loss"] == pytest.approx(-np.log([0.9, 0.7, 0.3]).mean())
     assert figures["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
     assert figures["macro_average_precision"] == pytest.approx(1.0)

@@ -5,13 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from animl_pipeline.training.recipe import Schedule, SelectBy, rate
+from animl_pipeline.training.optimisation import compute_rate
+from animl_pipeline.training.settings import Recipe, Schedule, SelectBy
 
 
 def rates(schedule: Schedule, *, steps: int = 4, epochs: int = 5, warmup: float = 0) -> list[float]:
+    recipe = Recipe(lr=2.0, lr_schedule=schedule, warmup_epochs=float(warmup))
     return [
-        rate(2.0, schedule, step, steps=steps, epochs=epochs, warmup_epochs=warmup)
-        for step in range(steps * epochs)
+        compute_rate(recipe, step, steps=steps, epochs=epochs) for step in range(steps * epochs)
     ]
 
 
@@ -46,11 +47,12 @@ def test_warm_up_rises_in_a_line_to_the_full_rate() -> None:
 def test_a_rate_is_never_above_the_one_asked_for_nor_below_zero(
     schedule: Schedule, step: int, epochs: int, warmup: float
 ) -> None:
-    found = rate(2.0, schedule, step, steps=7, epochs=epochs, warmup_epochs=warmup)
-    assert 0 <= found <= 2.0
-    assert math.isfinite(found)
+    recipe = Recipe(lr=2.0, lr_schedule=schedule, warmup_epochs=warmup)
+    rate = compute_rate(recipe, step, steps=7, epochs=epochs)
+    assert 0 <= rate <= 2.0
+    assert math.isfinite(rate)
 
 
 def test_of_a_loss_less_is_better() -> None:
-    assert SelectBy.LOSS.score(0.2) > SelectBy.LOSS.score(0.3)
-    assert SelectBy.MACRO_AP.score(0.2) < SelectBy.MACRO_AP.score(0.3)
+    assert SelectBy.LOSS.as_score(0.2) > SelectBy.LOSS.as_score(0.3)
+    assert SelectBy.MACRO_AP.as_score(0.2) < SelectBy.MACRO_AP.as_score(0.3)

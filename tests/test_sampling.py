@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from small_training import TRAIN, crops_of, draw_pictures
 
-from animl_pipeline.classifier.crops import loader
+from animl_pipeline.classifier.crops import make_loader
 from animl_pipeline.errors import OptionError
-from animl_pipeline.training.sampling import Draw, Drawn, Draws, crop_weights, effective_number
+from animl_pipeline.training.sampling import (
+    Draw,
+    SeededBatchSampler,
+    SeededDataset,
+    compute_effective_number,
+    weigh_crops,
+)
 
 Truths = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 
@@ -22,8 +28,8 @@ def test_the_weights_are_those_of_the_old_trainer(truth: list[int], seed: int) -
     labels, u = np.array(truth), np.random.default_rng(seed).uniform(0.01, 1, len(truth))
     of_label, c = np.bincount(labels, u)[labels], len(set(truth))
     expected = u * (u.sum() / c) / of_label
-    np.testing.assert_allclose(crop_weights(labels, u), expected)
-    assert crop_weights(labels).sum() == pytest.approx(len(truth))
+    np.testing.assert_allclose(weigh_crops(labels, u), expected)
+    assert weigh_crops(labels).sum() == pytest.approx(len(truth))
 
 
 @settings(deadline=None, max_examples=100)
@@ -32,7 +38,7 @@ def test_a_label_weighs_its_crops_over_their_effective_number(
     truth: list[int], beta: float
 ) -> None:
     labels = np.array(truth)
-    weights, counts = crop_weights(labels, beta=beta), Counter(truth)
+    weights, counts = weigh_crops(labels, beta=beta), Counter(truth)
     factors = {label: (1 - beta) / (1 - beta**n) for label, n in counts.items()}
     expected = np.array([factors[label] for label in truth])
     np.testing.assert_allclose(weights / weights[0], expected / expected[0], rtol=1e-6)
@@ -40,20 +46,22 @@ def test_a_label_weighs_its_crops_over_their_effective_number(
 
 
 def test_an_effective_number_lies_between_one_and_the_number() -> None:
-    assert effective_number(100, 0.0) == 1
-    assert effective_number(100, 1.0) == 100
-    assert effective_number(100, 0.999999) == pytest.approx(100, rel=1e-3)
-    assert 1 < effective_number(100, 0.9) < 10
+    assert compute_effective_number(100, 0.0) == 1
+    assert compute_effective_number(100, 1.0) == 100
+    assert compute_effective_number(100, 0.999999) == pytest.approx(100, rel=1e-3)
+    assert 1 < compute_effective_number(100, 0.9) < 10
 
 
 def draws_of(
     n: int, weights: NDArray[np.float64] | None = None, *, epoch: int = 0, step: int = 0,
     batch_size: int = 8, seed: int = 0, rank: int = 0, ranks: int = 1,
 ) -> list[list[Draw]]:  # fmt: skip
-    draws = Draws(n, weights, batch_size=batch_size, seed=seed, rank=rank, ranks=ranks)
-    draws.epoch, draws.step = epoch, step
-    batches = list(draws)
-    assert len(draws) == len(batches)
+    sampler = SeededBatchSampler(
+        n, weights, batch_size=batch_size, seed=seed, rank=rank, ranks=ranks
+    )
+    sampler.epoch, sampler.step = epoch, step
+    batches = list(sampler)
+    assert len(sampler) == len(batches)
     return batches
 
 
@@ -63,14 +71,14 @@ def crops(batches: list[list[Draw]]) -> list[int]:
 
 def test_each_label_is_drawn_about_equally_often() -> None:
     truth = np.array([0] * 5400 + [1] * 540 + [2] * 60)
-    counts = Counter(truth[crops(draws_of(6000, crop_weights(truth)))].tolist())
+    counts = Counter(truth[crops(draws_of(6000, weigh_crops(truth)))].tolist())
     assert sum(counts.values()) == 6000
     assert all(abs(counts[label] - 2000) < 200 for label in range(3))
 
 
 def test_within_a_label_crops_are_drawn_by_confidence() -> None:
     truth, confidence = np.array([0] * 3000 + [1]), np.array([0.9] * 1500 + [0.3] * 1500 + [1.0])
-    drawn = np.array(crops(draws_of(3001, crop_weights(truth, confidence))))
+    drawn = np.array(crops(draws_of(3001, weigh_crops(truth, confidence))))
     sure, unsure = np.sum(drawn < 1500), np.sum((drawn >= 1500) & (drawn < 3000))
     assert sure / unsure == pytest.approx(3, rel=0.2)
 
@@ -107,7 +115,7 @@ def test_an_epoch_goes_on_from_any_step(n: int, batch_size: int, data: st.DataOb
 def test_processes_share_the_draw_of_one(
     n: int, batch_size: int, ranks: int, weighted: bool
 ) -> None:
-    weights = crop_weights(np.arange(n) % 3) if weighted else None
+    weights = weigh_crops(np.arange(n) % 3) if weighted else None
     alone = draws_of(n, weights, batch_size=batch_size)
     shares = [
         draws_of(n, weights, batch_size=batch_size, rank=rank, ranks=ranks)
@@ -120,7 +128,7 @@ def test_processes_share_the_draw_of_one(
 
 def test_more_processes_than_crops_in_a_batch_are_wrong_usage() -> None:
     with pytest.raises(OptionError, match="4 processes"):
-        Draws(9, None, batch_size=3, seed=0, rank=0, ranks=4)
+        SeededBatchSampler(9, None, batch_size=3, seed=0, rank=0, ranks=4)
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +140,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def seen(folder: Path, *, readers: int, step: int = 0) -> list[torch.Tensor]:
     data = crops_of(folder, TRAIN, augmented=True)
-    draws = Draws(len(data), None, batch_size=2, seed=0)
-    draws.step = step
-    batches = loader(Drawn(data, None), batches=draws, workers=readers)
+    sampler = SeededBatchSampler(len(data), None, batch_size=2, seed=0)
+    sampler.step = step
+    batches = make_loader(SeededDataset(data, None), batches=sampler, workers=readers)
     return [pictures for pictures, *_ in batches]
 
 
@@ -150,14 +158,14 @@ def test_where_an_epoch_goes_on_does_not_change_what_is_seen(pictures: Path) -> 
 
 
 def test_a_crop_drawn_twice_is_seen_in_two_ways(pictures: Path) -> None:
-    data = Drawn(crops_of(pictures, TRAIN, augmented=True), None)
+    data = SeededDataset(crops_of(pictures, TRAIN, augmented=True), None)
     one, again, other = data[0, 5][0], data[0, 5][0], data[0, 6][0]
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
 
 def test_a_draw_leaves_the_chance_of_others_alone(pictures: Path) -> None:
-    data = Drawn(crops_of(pictures, TRAIN, augmented=True), None)
+    data = SeededDataset(crops_of(pictures, TRAIN, augmented=True), None)
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
@@ -167,6 +175,6 @@ def test_a_draw_leaves_the_chance_of_others_alone(pictures: Path) -> None:
 
 def test_a_crop_brings_its_weight_in_the_loss(pictures: Path) -> None:
     data = crops_of(pictures, TRAIN)
-    weights = crop_weights(np.array(data.truth))
-    assert float(Drawn(data, weights)[6, 0][3]) == pytest.approx(weights[6])
-    assert float(Drawn(data, None)[6, 0][3]) == 1
+    weights = weigh_crops(np.array(data.truth))
+    assert float(SeededDataset(data, weights)[6, 0][3]) == pytest.approx(weights[6])
+    assert float(SeededDataset(data, None)[6, 0][3]) == 1

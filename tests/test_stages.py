@@ -151,12 +151,12 @@ def test_a_number_beyond_its_limits_is_refused(number: float) -> None:
 
 
 def test_crops_that_were_cut_by_another_rule_are_another_run(in_trained: Path) -> None:
-    options = train.Options(**TINY | {"run_name": "first"})
-    seen = [options.identity]
+    options = train.Options(**TINY | {"run_name": "first", "resume": False})
+    seen = [train.prepare(options).start.run.identity]
     for margin in (0.0, 0.1):
         record = {"options": {"margin": margin}}
         (in_trained / "crops/crop.json").write_text(json.dumps(record))
-        seen.append(options.identity)
+        seen.append(train.prepare(options).start.run.identity)
     assert len(set(seen)) == 3
 
 

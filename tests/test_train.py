@@ -112,8 +112,8 @@ def test_a_run_without_a_name_is_called_by_its_options_and_data(here: Path) -> N
     perform.perform("train", options(run_name=None))
     [name] = [path.name for path in Path("runs").iterdir() if path.name != "latest"]
     assert name.startswith("efficientnet-b0-")
-    assert options(run_name=None).folder.name == name
-    assert options(run_name=None, seed=1).folder.name != name
+    assert train.prepare(options(run_name=None)).folder.name == name
+    assert train.prepare(options(run_name=None, seed=1)).folder.name != name
 
 
 # Running it again

@@ -24,7 +24,7 @@ from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.running import perform
 from animl_pipeline.running.perform import Counts
 from animl_pipeline.stages.train import Options
-from animl_pipeline.training.recipe import Freeze, Optimizer, Schedule, SelectBy
+from animl_pipeline.training.settings import Freeze, Optimizer, Schedule, SelectBy
 
 Pipeline = Callable[..., Done]
 RUN = Path("runs/first")

@@ -15,7 +15,7 @@ from torch import nn
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks, weights
 from animl_pipeline.errors import InputInvalid, WeightsMissing
-from animl_pipeline.training.initial import network_for
+from animl_pipeline.training.initial import make_network
 
 LABELS = ["bird", "fox", "skunk"]
 
@@ -57,7 +57,7 @@ def test_an_old_checkpoint_of_b3_gives_the_logits_that_efficientnet_pytorch_does
     torch.save(checkpoint(theirs), tmp_path / "ckpt_7.pt")
     card = card_of("efficientnet-b3")
     with caplog.at_level(logging.WARNING):
-        ours = network_for(card, weights_file=tmp_path / "ckpt_7.pt", pretrained=True)
+        ours = make_network(card, weights_file=tmp_path / "ckpt_7.pt", pretrained=True)
     torch.testing.assert_close(logits_of(ours), logits_of(theirs), rtol=1e-4, atol=1e-5)
     assert "does not say which labels its head is for: taken to be bird, fox, skunk" in caplog.text
 
@@ -87,7 +87,7 @@ def rewrite(path: Path, to: Path, old: bytes, new: bytes) -> None:
 
 
 def test_a_run_says_for_which_labels_its_weights_are(tmp_path: Path) -> None:
-    assert weights.labels_in(a_run(tmp_path)) == LABELS
+    assert weights.read_labels(a_run(tmp_path)) == LABELS
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_file_that_does_not_say_its_labels_has_none(
     tmp_path: Path, metadata: dict[str, str] | None
 ) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", metadata=metadata)
-    assert weights.labels_in(tmp_path / "a.safetensors") is None
+    assert weights.read_labels(tmp_path / "a.safetensors") is None
 
 
 @pytest.mark.parametrize("labels", [["bird", "skunk", "fox"], ["bird", "fox", "lizard"]])
@@ -110,7 +110,7 @@ def test_a_head_for_as_many_other_labels_is_not_taken(
     path = a_run(tmp_path, labels)
     torch.manual_seed(9)
     with caplog.at_level(logging.WARNING):
-        network = network_for(card_of(), weights_file=path, pretrained=False)
+        network = make_network(card_of(), weights_file=path, pretrained=False)
     given, taken = weights.read_weights(path), network.state_dict()
     assert not torch.equal(taken["fc.weight"], given["fc.weight"])
     assert torch.equal(taken["layer1.0.conv1.weight"], given["layer1.0.conv1.weight"])
@@ -122,7 +122,7 @@ def test_a_head_for_the_same_labels_is_taken_without_a_word(
 ) -> None:
     path = a_run(tmp_path)
     with caplog.at_level(logging.WARNING):
-        network = network_for(card_of(), weights_file=path, pretrained=False)
+        network = make_network(card_of(), weights_file=path, pretrained=False)
     given, taken = weights.read_weights(path), network.state_dict()
     assert all(torch.equal(taken[name], given[name]) for name in given)
     assert caplog.text == ""
@@ -134,10 +134,10 @@ def test_weights_of_a_network_of_timm_that_cannot_be_had_are_missing(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsMissing, match="--weights FILE, or train from scratch"):
-        weights.pretrained_weights("test_resnet", 64)
+        weights.read_pretrained("test_resnet", 64)
 
 
 def test_weights_of_another_network_of_timm_are_refused(tmp_path: Path) -> None:
     path = a_run(tmp_path)
     with pytest.raises(InputInvalid, match="--model-name"):
-        network_for(card_of("test_efficientnet"), weights_file=path, pretrained=False)
+        make_network(card_of("test_efficientnet"), weights_file=path, pretrained=False)

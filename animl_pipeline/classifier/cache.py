@@ -46,9 +46,9 @@ class Records:
         """Return a copy of a record, or None if it is not there, or not whole."""
         if number >= self.count:
             return None
-        found = self._mapped[number]
-        content: NDArray[Any] = found["content"].copy()
-        return content if zlib.crc32(content.data) == found["check"] else None
+        record = self._mapped[number]
+        content: NDArray[Any] = record["content"].copy()
+        return content if zlib.crc32(content.data) == record["check"] else None
 
     def put(self, number: int, content: NDArray[Any]) -> None:
         """Write a record; one that has no place is left out."""
@@ -57,7 +57,7 @@ class Records:
             self._mapped[number]["check"] = zlib.crc32(self._mapped[number]["content"])
 
 
-def opened(
+def open_records(
     folder: Path,
     key: str,
     count: int,
@@ -87,10 +87,11 @@ def opened(
         logger.warning("%s: nothing of the crops is kept (%s)", path, error)
         return None
     if kept < count:
-        logger.warning(
+        message = (
             "%s has room for %s of %s crops (--cache-gb %s, and half of the free disk): the others "
-            "are opened each time", folder, f"{kept:,}", f"{count:,}", gigabytes,
-        )  # fmt: skip
+            "are opened each time"
+        )
+        logger.warning(message, folder, f"{kept:,}", f"{count:,}", gigabytes)
     return Records(path, kept, shape, kind)
 
 
@@ -113,13 +114,13 @@ def _reserve(path: Path, size: int) -> None:
     os.utime(path)
 
 
-def key_of(folder: Path, names: Iterable[str], *more: Any) -> str:
-    """Return what names the content of these files: their names, sizes and times, and `more`."""
-    found = hashlib.sha256(repr(more).encode())
+def make_key(folder: Path, names: Iterable[str], *made_by: Any) -> str:
+    """Return a name for records made of these files, by their names, sizes and times."""
+    digest = hashlib.sha256(repr(made_by).encode())
     for name in names:
         try:
             state = (folder / name).stat()
-            found.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
         except OSError:
-            found.update(f"{name}\0\n".encode())
-    return found.hexdigest()[:16]
+            digest.update(f"{name}\0\n".encode())
+    return digest.hexdigest()[:16]

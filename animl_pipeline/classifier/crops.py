@@ -48,16 +48,16 @@ class Crops(Dataset[tuple[Tensor, int, int]]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        for number in self._candidates(index):
+        for number in self._list_candidates(index):
             try:
-                picture = self.prepared(number)
+                picture = self.read_prepared(number)
             except ImageUnusable:
                 continue
             read = READ if number == index else REPLACED
             return self.transform.finish(picture), self.truth[index], read
         return self.transform(Image.new("RGB", (1, 1))), self.truth[index], LOST
 
-    def prepared(self, number: int) -> Tensor:
+    def read_prepared(self, number: int) -> Tensor:
         """Return a crop at the network's size, as bytes (3, side, side).
 
         Raises:
@@ -71,7 +71,7 @@ class Crops(Dataset[tuple[Tensor, int, int]]):
             self.cache.put(self.first + number, picture.numpy())
         return picture
 
-    def _candidates(self, index: int) -> Iterator[int]:
+    def _list_candidates(self, index: int) -> Iterator[int]:
         yield index
         for step in range(1, len(self) if self.replace else 0):
             other = (index + step) % len(self)
@@ -87,22 +87,24 @@ def share_cache(parts: Sequence[Crops], card: Card, *, gigabytes: float) -> None
     names = [name for part in parts for name in part.names]
     side = card.image_size
     decoding = (side, card.interpolation, PIL.__version__, version("torchvision"))
-    key = cache.key_of(parts[0].folder, names, *decoding)
-    records = cache.opened(parts[0].folder, key, len(names), (3, side, side), gigabytes=gigabytes)
+    key = cache.make_key(parts[0].folder, names, *decoding)
+    records = cache.open_records(
+        parts[0].folder, key, len(names), (3, side, side), gigabytes=gigabytes
+    )
     first = 0
     for part in parts:
         part.cache, part.first = records, first
         first += len(part)
 
 
-def loader(
+def make_loader(
     data: Dataset[Any],
     *,
     workers: int,
     batch_size: int = 1,
     order: Iterable[int] | None = None,
     batches: Iterable[list[Any]] | None = None,
-) -> "DataLoader[Any]":
+) -> DataLoader[Any]:
     """Return batches of (pictures, truth, what was read, ...).
 
     They are the given `batches`, or of `batch_size` in the given `order`, or in the data's own.

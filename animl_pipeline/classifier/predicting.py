@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from animl_pipeline.classifier import networks
 from animl_pipeline.classifier.card import Card
-from animl_pipeline.classifier.crops import Crops, loader
+from animl_pipeline.classifier.crops import Crops, make_loader
 from animl_pipeline.classifier.predictions import DECIMALS, Bools, Floats, Predictions
 from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.running.progress import progress
@@ -102,7 +102,7 @@ def predict_rows(
     fabric, card = predictor.fabric, predictor.card
     network = networks.fold_batch_norms(predictor.network).to(fabric.device)
     crops = Crops(crops_dir, list(rows["crop"]), [0] * len(rows), make_transform(card))
-    batches = loader(
+    batches = make_loader(
         CropsWithSpread(crops, card),
         batch_size=BATCH_ON_CPU if fabric.device.type == "cpu" else BATCH_ON_GPU,
         workers=min(8, os.cpu_count() or 1),

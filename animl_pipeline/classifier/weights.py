@@ -49,14 +49,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors and numbers, so it is not opened: it could run code."
         ) from error
     except DAMAGE as error:
-        raise InputInvalid(f"{path} holds no weights: {short(error)}.") from error
+        raise InputInvalid(f"{path} holds no weights: {shorten(error)}.") from error
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputInvalid(f"{path} holds no dictionary of tensors.")
     return state
 
 
-def labels_in(path: Path) -> list[str] | None:
+def read_labels(path: Path) -> list[str] | None:
     """Return the labels in order that a file of weights is for, if it says so: ours does."""
     if path.suffix != ".safetensors":
         return None
@@ -68,7 +68,7 @@ def labels_in(path: Path) -> list[str] | None:
     return labels if isinstance(labels, list) else None
 
 
-def pretrained_weights(model_name: str, side_px: int | None = None) -> dict[str, Tensor]:
+def read_pretrained(model_name: str, side_px: int | None = None) -> dict[str, Tensor]:
     """Return the ImageNet weights, from the cache or the network.
 
     Raises:
@@ -79,13 +79,13 @@ def pretrained_weights(model_name: str, side_px: int | None = None) -> dict[str,
         return kind.read_pretrained(model_name, side_px)
     except (*DAMAGE, UnpicklingError) as error:  # an OSError where there is no network
         raise WeightsMissing(
-            f"The ImageNet weights of {model_name} cannot be had here ({short(error)}). Fetch "
+            f"The ImageNet weights of {model_name} cannot be had here ({shorten(error)}). Fetch "
             f"{kind.source_of(model_name)} elsewhere and give it with --weights FILE, or train "
             "from scratch with --no-pretrained (it needs many more crops)."
         ) from error
 
 
-def short(error: Exception) -> str:
+def shorten(error: Exception) -> str:
     """Return the first sentence of what may be pages of advice."""
     return (str(error) or type(error).__name__).split("\n")[0].split(". ")[0]
 
@@ -101,18 +101,18 @@ def start_from(
     Raises:
         InputInvalid: nothing, or too little, fits.
     """
-    own = network.state_dict()
+    state = network.state_dict()
     not_taken = set() if head else networks.head_names(network)
     fitting = {
         name: tensor
         for name, tensor in weights.items()
-        if name in own and own[name].shape == tensor.shape and name not in not_taken
+        if name in state and state[name].shape == tensor.shape and name not in not_taken
     }
-    missing = [name for name in own if name not in fitting]
-    if len(missing) > len(own) / 2:
+    missing = [name for name in state if name not in fitting]
+    if len(missing) > len(state) / 2:
         raise InputInvalid(
-            f"{source} is of another network: only {len(fitting)} of {len(own)} tensors fit. "
+            f"{source} is of another network: only {len(fitting)} of {len(state)} tensors fit. "
             "Check --model-name."
         )
-    network.load_state_dict({**own, **fitting})
+    network.load_state_dict({**state, **fitting})
     return missing

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from animl_pipeline.classifier import card as classifier
+from animl_pipeline.classifier.card import Card
 from animl_pipeline.classifier.preprocessing import Transform, make_transform
-from animl_pipeline.training.recipe import Augmentation
+from animl_pipeline.training.settings import Augmentation
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Window(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """Return what it shows of a picture (3, side, side), 0..1."""
-        theta = window(torch.rand(6).tolist(), self.area_min, math.radians(self.degrees_max))
+        theta = make_window(torch.rand(6).tolist(), self.area_min, math.radians(self.degrees_max))
         grid = nn.functional.affine_grid(theta[None], [1, *picture.shape], align_corners=False)
-        found = nn.functional.grid_sample(
+        shown = nn.functional.grid_sample(
             picture[None], grid, mode="bilinear", padding_mode="reflection", align_corners=False
         )
-        return found[0]
+        return shown[0]
 
 
-def window(chances: list[float], area_min: float, radians_max: float) -> Tensor:
+def make_window(chances: list[float], area_min: float, radians_max: float) -> Tensor:
     """Return the affine map (2, 3) from what is shown to the picture, both -1 to 1, of six chances.
 
     Width over height is 4/5 to 5/4. Before the turn the window lies within the picture.
@@ -61,31 +61,28 @@ def window(chances: list[float], area_min: float, radians_max: float) -> Tensor:
     area, ratio, turn, x, y, flip = chances
     side = math.sqrt(area_min + (1 - area_min) * area)
     stretch = (5 / 4) ** (ratio - 0.5)  # once across, once down
-    wide, high = min(1.0, side * stretch), min(1.0, side / stretch)
+    width, height = min(1.0, side * stretch), min(1.0, side / stretch)
     angle = (2 * turn - 1) * radians_max
     mirror = -1.0 if flip < 0.5 else 1.0
-    across, down = (1 - wide) * (2 * x - 1), (1 - high) * (2 * y - 1)
-    return torch.tensor([
-        [mirror * wide * math.cos(angle), -high * math.sin(angle), across],
-        [mirror * wide * math.sin(angle), high * math.cos(angle), down],
-    ])  # fmt: skip
+    across, down = (1 - width) * (2 * x - 1), (1 - height) * (2 * y - 1)
+    cos, sin = math.cos(angle), math.sin(angle)
+    rows = [mirror * width * cos, -height * sin, across], [mirror * width * sin, height * cos, down]
+    return torch.tensor(rows)
 
 
-def augmented(card: classifier.Card, strength: Augmentation) -> Transform:
-    """Return what a crop goes through while training; `none` is as it is predicted."""
+def make_training_transform(card: Card, augmentation: Augmentation) -> Transform:
+    """Return what a crop goes through while training; with `none` it is as it is predicted."""
     plain = make_transform(card)
-    if strength is Augmentation.NONE:
+    if augmentation is Augmentation.NONE:
         return plain
-    how = STRENGTHS[strength]
-    return Transform(
-        plain.prepare,
-        v2.Compose([
-            v2.ToDtype(torch.float32, scale=True),
-            Window(how.area_min, how.degrees_max),
-            v2.ColorJitter(how.light, how.light, how.light),  # weather, hour, camera
-            v2.RandomGrayscale(how.grey),
-            v2.RandomApply([v2.GaussianBlur(5, (0.1, 2.0))], how.blur),
-            v2.Normalize(card.mean, card.std),
-            v2.RandomErasing(how.erase, scale=(0.02, 0.1), value="random"),
-        ]),
-    )  # fmt: skip
+    strength = STRENGTHS[augmentation]
+    steps = [
+        v2.ToDtype(torch.float32, scale=True),
+        Window(strength.area_min, strength.degrees_max),
+        v2.ColorJitter(strength.light, strength.light, strength.light),  # weather, hour, camera
+        v2.RandomGrayscale(strength.grey),
+        v2.RandomApply([v2.GaussianBlur(5, (0.1, 2.0))], strength.blur),
+        v2.Normalize(card.mean, card.std),
+        v2.RandomErasing(strength.erase, scale=(0.02, 0.1), value="random"),
+    ]
+    return Transform(plain.prepare, v2.Compose(steps))

@@ -1,4 +1,4 @@
-"""What several processes (torchrun) do together: agree, sum, gather, and normalise batches.
+"""What several processes (torchrun) do together: agree, sum, gather, and share batch norms.
 
 With one process every function here returns what it was given.
 """
@@ -9,129 +9,83 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
+from animl_pipeline.classifier.kinds import import_timm
 from animl_pipeline.classifier.predicting import Outputs
 from animl_pipeline.running import processes
 
 
 @cache
-def _control() -> Any:
+def _cpu_group() -> Any:
     """Return a group that speaks over the CPU, so that agreeing does not wait for the GPU."""
     return dist.new_group(backend="gloo")
 
 
-def largest(value: int) -> int:
+def find_largest(value: int) -> int:
     """Return the largest of the processes' values."""
     if processes.count() == 1:
         return value
-    found = torch.tensor(value)
-    dist.all_reduce(found, dist.ReduceOp.MAX, group=_control())
-    return int(found)
+    largest = torch.tensor(value)
+    dist.all_reduce(largest, dist.ReduceOp.MAX, group=_cpu_group())
+    return int(largest)
 
 
-def summed(*values: float) -> list[float]:
+def sum_up(*values: float) -> list[float]:
     """Return the sums of the processes' values."""
     if processes.count() == 1:
         return list(values)
-    found = torch.tensor(values, dtype=torch.float64)
-    dist.all_reduce(found, group=_control())
-    return [float(value) for value in found]
+    sums = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(sums, group=_cpu_group())
+    return [float(value) for value in sums]
 
 
-def share(n: int) -> range:
+def share_out(n: int) -> range:
     """Return which of n items are this process's: every so many-th, from its rank on."""
     return range(processes.rank(), n, processes.count())
 
 
-def gather_outputs(own: Outputs | None, n: int) -> Outputs:
-    """Return what a network gave for n crops, in order, each process having run its `share`.
+def gather_outputs(outputs: Outputs | None, n: int) -> Outputs:
+    """Return what a network gave for n crops, in order, each process having run its share.
 
-    Every crop is there once: where the shares differ in size, none is filled up.
+    Every crop is there once: where the shares differ in size, none is filled up. `outputs` are
+    those of this process's share, None where that is empty.
     """
     shares: list[Outputs | None] = [None] * processes.count()
     if processes.count() == 1:
-        shares = [own]
+        shares = [outputs]
     else:
-        dist.all_gather_object(shares, own, group=_control())
-    made = [(rank, outputs) for rank, outputs in enumerate(shares) if outputs is not None]
-    order = np.argsort(np.concatenate([np.arange(n)[rank :: len(shares)] for rank, _ in made]))
+        dist.all_gather_object(shares, outputs, group=_cpu_group())
+    ranks = [rank for rank, share in enumerate(shares) if share is not None]
+    order = np.argsort(np.concatenate([np.arange(n)[rank :: len(shares)] for rank in ranks]))
+    gathered = [share for share in shares if share is not None]
     return Outputs(
-        np.concatenate([outputs.probabilities for _, outputs in made])[order],
-        np.concatenate([outputs.spread for _, outputs in made])[order],
-        np.concatenate([outputs.readable for _, outputs in made])[order],
+        np.concatenate([share.probabilities for share in gathered])[order],
+        np.concatenate([share.spread for share in gathered])[order],
+        np.concatenate([share.readable for share in gathered])[order],
     )
 
 
-def share_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return the network whose batch norms see the crops of all processes, as one would."""
-    if processes.count() == 1:
+def share_batch_norms(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return the network whose batch norms see the crops of all processes, as one would.
+
+    Only on GPUs: on CPUs, for which PyTorch has no such thing, the batch norms of each process
+    normalise by its own crops, and only their running statistics are shared (`average_statistics`).
+    """
+    if processes.count() == 1 or device.type != "cuda":
         return network
-    from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
+    # Not PyTorch's own, which leaves out what timm's batch norms do after normalising.
+    shared: nn.Module = import_timm().layers.convert_sync_batchnorm(network)
+    return shared
 
-    if device.type == "cuda":
-        # Not PyTorch's own, which leaves out what timm's batch norms do after normalising.
-        synced: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        return synced
-    shared = {nn.BatchNorm2d: SharedBatchNorm, BatchNormAct2d: SharedBatchNormAct}
+
+def average_statistics(network: nn.Module, device: torch.device) -> None:
+    """Give the batch norms of all processes on CPUs the mean of their running statistics."""
+    if processes.count() == 1 or device.type == "cuda":
+        return
     for module in network.modules():
-        module.__class__ = shared.get(type(module), type(module))
-    return network
-
-
-class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the crops of all processes on a CPU, for which PyTorch has none."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (b, channels, high, wide) normalised."""
-        if not self.training:
-            return super().forward(x)
-        n = everywhere(torch.tensor(x.numel() / x.shape[1]))
-        mean = everywhere(x.float().sum(dim=(0, 2, 3))) / n
-        centred = x - mean[None, :, None, None]
-        variance = everywhere(centred.square().sum(dim=(0, 2, 3))) / n
-        self._track(mean.detach(), (variance * n / (n - 1)).detach())
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return centred * scale[None, :, None, None] + self.bias[None, :, None, None]
-
-    def _track(self, mean: Tensor, variance: Tensor) -> None:
-        for running, seen in ((self.running_mean, mean), (self.running_var, variance)):
-            if running is not None and self.momentum is not None:
-                running.lerp_(seen, self.momentum)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-
-
-class SharedBatchNormAct(SharedBatchNorm):
-    """The same of timm's batch norm, which drops and activates, too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (b, channels, high, wide) normalised and activated."""
-        found: Tensor = self.act(self.drop(super().forward(x)))  # type: ignore[operator]
-        return found
-
-
-def everywhere(own: Tensor) -> Tensor:
-    """Return the sum of a tensor over the processes, through which gradients flow."""
-    found: Tensor = _Summed.apply(own)
-    return found
-
-
-class _Summed(torch.autograd.Function):
-    """The sum of a tensor over the processes; its gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(_: Any, own: Tensor) -> Tensor:
-        """Return the sum."""
-        return _summed(own)
-
-    @staticmethod
-    def backward(_: Any, gradient: Tensor) -> Tensor:
-        """Return the sum of the gradients."""
-        return _summed(gradient)
-
-
-def _summed(own: Tensor) -> Tensor:
-    found = own.clone()
-    dist.all_reduce(found)
-    return found
+        if isinstance(module, nn.BatchNorm2d) and module.training:
+            for statistic in (module.running_mean, module.running_var):
+                if statistic is not None:
+                    dist.all_reduce(statistic)
+                    statistic /= processes.count()

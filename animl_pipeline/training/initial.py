@@ -1,4 +1,4 @@
-"""What a run starts with: its card, its network, and the weights it starts from."""
+"""The card and the network that a run starts with, and the weights it starts from."""
 
 import logging
 import platform
@@ -10,36 +10,35 @@ from torch import nn
 
 from animl_pipeline.classifier import networks, weights
 from animl_pipeline.classifier.card import Card
-from animl_pipeline.crops.rule import read_crop_rule
+from animl_pipeline.training.settings import Recipe
 
 PACKAGES = ("animl-pipeline", "torch", "torchvision", "efficientnet-pytorch", "timm", "pillow")
 
 logger = logging.getLogger(__name__)
 
 
-def card_for(
-    model_name: str,
+def make_card(
+    recipe: Recipe,
     labels: list[str],
     *,
-    image_size: int | None,
-    crops_dir: Path,
+    crop_rule: dict[str, Any],
     options: dict[str, Any],
     data_fingerprint: str,
 ) -> Card:
-    """Return the card of a run that has not begun; `image_size` is the network's own where None.
+    """Return the card of a run that has not begun; `options` are all of its options, to keep.
 
     Raises:
         OptionError: there is no such network.
     """
-    pictures = networks.pictures_of(model_name)
+    pictures = networks.pictures_of(recipe.model_name)
     return Card(
-        model_name=model_name,
+        model_name=recipe.model_name,
         labels=labels,
-        image_size=image_size or pictures.side_px,
+        image_size=recipe.image_size or pictures.side_px,
         mean=list(pictures.mean),
         std=list(pictures.std),
         interpolation=pictures.interpolation,
-        crop_rule=read_crop_rule(crops_dir),
+        crop_rule=crop_rule,
         options=options,
         versions={
             "python": platform.python_version(),
@@ -50,8 +49,10 @@ def card_for(
     )
 
 
-def network_for(card: Card, *, weights_file: Path | None, pretrained: bool) -> nn.Module:
-    """Return the network of a card, from a file's weights, ImageNet's, or none; says what is fresh.
+def make_network(card: Card, *, weights_file: Path | None, pretrained: bool) -> nn.Module:
+    """Return the network of a card, from the weights of a file, ImageNet's, or fresh ones.
+
+    What starts fresh beside weights is named in the log.
 
     Raises:
         OptionError, InputMissing, InputInvalid, WeightsMissing: with what to do.
@@ -59,21 +60,21 @@ def network_for(card: Card, *, weights_file: Path | None, pretrained: bool) -> n
     network = networks.build(card.model_name, len(card.labels), card.image_size)
     labels = None
     if weights_file:
-        source, found = str(weights_file), weights.read_weights(weights_file)
-        labels = weights.labels_in(weights_file)
+        source, state = str(weights_file), weights.read_weights(weights_file)
+        labels = weights.read_labels(weights_file)
     elif pretrained:
         source = f"ImageNet weights of {card.model_name}"
-        found = weights.pretrained_weights(card.model_name, card.image_size)
+        state = weights.read_pretrained(card.model_name, card.image_size)
     else:
         return network
-    same_labels = labels is None or labels == card.labels
-    fresh = weights.start_from(network, found, source, head=same_labels)
+    has_same_labels = labels is None or labels == card.labels
+    fresh = weights.start_from(network, state, source, head=has_same_labels)
     if fresh:
-        why = "do not fit" if same_labels else f"are for other labels ({', '.join(labels or [])})"
-        logger.warning("%s: started fresh, since they %s: %s", source, why, ", ".join(fresh))
+        of_others = f"are for other labels ({', '.join(labels or [])})"
+        reason = "do not fit" if has_same_labels else of_others
+        message = "%s: started fresh, since they %s: %s"
+        logger.warning(message, source, reason, ", ".join(fresh))
     elif labels is None:
-        logger.warning(
-            "%s does not say which labels its head is for: taken to be %s, in this order",
-            source, ", ".join(card.labels),
-        )  # fmt: skip
+        message = "%s does not say which labels its head is for: taken to be %s, in this order"
+        logger.warning(message, source, ", ".join(card.labels))
     return network

@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,72 +17,98 @@ from animl_pipeline.errors import OptionError, Stopped, TrainingDiverged
 from animl_pipeline.evaluation import metrics
 from animl_pipeline.running.stopping import Stop
 from animl_pipeline.training import distributed, memory
-from animl_pipeline.training.epoch import Watch
+from animl_pipeline.training.epoch import EpochMonitor
 from animl_pipeline.training.optimisation import set_rate
-from animl_pipeline.training.recipe import SelectBy
+from animl_pipeline.training.settings import Course, SelectBy
 from animl_pipeline.training.state import Learner, Progress
 
 logger = logging.getLogger(__name__)
 
 TOO_FEW = "Expected more than 1 value per channel"  # says PyTorch's batch norm
 
-Figures = dict[str, float]  # by the names of metrics.figures
+
+@dataclass(frozen=True)
+class Validation:
+    """What was predicted of val, and the metrics by their names.
+
+    There are no metrics where no crop of val could be read.
+    """
+
+    predictions: Predictions
+    metrics: dict[str, float]
+
+
+class Recorder(Protocol):
+    """Who keeps what the loop has reached."""
+
+    def write_epoch(
+        self, progress: Progress, validation: Validation | None, *, is_best: bool
+    ) -> None:
+        """Keep an epoch that is done; there is no validation where there is no val."""
+
+    def write_state(self, progress: Progress) -> None:
+        """Keep all that is needed to go on from here, between two steps."""
 
 
 def fit(
     learner: Learner,
-    state: Progress,
+    progress: Progress,
+    course: Course,
     *,
-    epochs: int,
-    patience: int,
     select_by: SelectBy,
     stop: Stop,
-    save_every_s: float,
-    save: Callable[[Progress], None],
-    on_epoch: Callable[[Progress, Predictions | None, Figures, bool], None],
+    recorder: Recorder,
 ) -> None:
     """Train until the epochs are done or the score has stopped rising.
 
-    `save(state)` is called every so many seconds, between two steps, and where somebody asks to
-    `stop`; `on_epoch(state, predictions on val, their figures, is the best so far)` after each
-    epoch. All chance follows from the seed and the number of epoch, step and crop, so that a run
-    that goes on from any step equals one undisturbed. Without val the last epoch is the best.
+    All chance follows from the seed and the number of epoch, step and crop, so that a run that
+    goes on from any step equals one undisturbed. Without val the last epoch is the best.
+
+    Raises:
+        Stopped: somebody asked to `stop`; the recorder has the state.
+        TrainingDiverged: the loss, or what the network gives, is no number.
+        CropsLost: of a label no crop can be read.
+        OptionError: there is not enough memory, or there are too few crops for a batch norm.
     """
-    network, optimizer, draws = learner.network, learner.optimizer, learner.draws
-    if learner.val is not None and not state.ended(epochs=epochs, patience=patience):
+    network, sampler = learner.network, learner.sampler
+    if learner.val is not None and not progress.is_over(course):
         # Its readers start now. Forked from a process that has grown to gigabytes they would share
         # these, and every page that training then writes to be copied first (docs, Measured).
         iter(learner.val)
-    while not state.ended(epochs=epochs, patience=patience):
-        epoch = draws.epoch = state.next_epoch
-        draws.step = state.step
+    while not progress.is_over(course):
+        epoch = sampler.epoch = progress.next_epoch
+        sampler.step = progress.step
         network.train()
         learner.begin_epoch(epoch)
-        watch = Watch(
-            learner, state, title=f"epoch {epoch + 1}/{epochs}", stop=stop,
-            save=lambda: save(state), save_every_s=save_every_s,
-        )  # fmt: skip
-        with watch:
+        monitor = EpochMonitor(
+            learner,
+            progress,
+            title=f"epoch {epoch + 1}/{course.epochs}",
+            stop=stop,
+            save=lambda: recorder.write_state(progress),
+            save_every_s=60 * course.save_minutes,
+        )
+        with monitor:
             for pictures, truth, read, weights in learner.train:
-                set_rate(optimizer, learner.rate(epoch * draws.steps + state.step))
-                loss = compute_gradients(learner, state, pictures, truth, weights)
-                optimizer.step()
-                learner.average.update_parameters(network)
-                watch.stepped(loss, truth, read)
+                set_rate(learner.optimizer, learner.rate(epoch * sampler.steps + progress.step))
+                loss = compute_gradients(learner, progress, pictures, truth, weights)
+                learner.optimizer.step()
+                distributed.average_statistics(network, learner.fabric.device)
+                learner.average.update(network)
+                monitor.finish_step(loss, truth, read)
         try:
             with stop.heeded_at_once():
-                predicted = predict_val(learner)
+                validation = validate(learner)
         except Stopped:
-            save(state)
+            recorder.write_state(progress)
             raise
-        figures = score(predicted) if predicted else {}
-        row = _row(learner, state, figures, seconds=time.monotonic() - watch.start)
-        is_best = state.finish_epoch(row, select_by.score(row[select_by.column]))
-        on_epoch(state, predicted, figures, is_best)
+        row = make_row(learner, progress, validation, seconds=time.monotonic() - monitor.start)
+        is_best = progress.finish_epoch(row, select_by.as_score(row[select_by.column]))
+        recorder.write_epoch(progress, validation, is_best=is_best)
 
 
 def compute_gradients(
-    learner: Learner, state: Progress, pictures: Tensor, truth: Tensor, weights: Tensor
+    learner: Learner, progress: Progress, pictures: Tensor, truth: Tensor, weights: Tensor
 ) -> Tensor:
     """Leave the gradients of a batch in the network; return its loss, summed over its crops.
 
@@ -92,10 +119,10 @@ def compute_gradients(
         OptionError: there is not enough memory, or there are too few crops for a batch norm.
     """
     while True:
-        torch.manual_seed(learner.draws.step_seed(state.step))  # of dropout
+        torch.manual_seed(learner.sampler.make_step_seed(progress.step))  # of dropout
         learner.optimizer.zero_grad()
         try:
-            return _in_pieces(learner, state, pictures, truth, weights)
+            return _add_up_pieces(learner, progress, pictures, truth, weights)
         except ValueError as error:
             if TOO_FEW not in str(error):
                 raise
@@ -104,22 +131,23 @@ def compute_gradients(
                 "--image-size: raise it, or --batch-size."
             ) from error
         except RuntimeError as error:
-            if not memory.is_out(error):
+            if not memory.is_out_of_memory(error):
                 raise
-            memory.refuse_to_go_on(len(truth), state.pieces, splits=learner.splits_batches)
-        state.pieces *= 2
+            memory.refuse_to_go_on(len(truth), progress.pieces, splits=learner.splits_batches)
+        progress.pieces *= 2
 
 
-def _in_pieces(
-    learner: Learner, state: Progress, pictures: Tensor, truth: Tensor, weights: Tensor
+def _add_up_pieces(
+    learner: Learner, progress: Progress, pictures: Tensor, truth: Tensor, weights: Tensor
 ) -> Tensor:
-    fabric, draws = learner.fabric, learner.draws
-    size = draws.start_of(state.step + 1) - draws.start_of(state.step)  # in all processes
+    fabric, sampler = learner.fabric, learner.sampler
+    # In all processes.
+    size = sampler.count_before(progress.step + 1) - sampler.count_before(progress.step)
     total = torch.zeros((), device=fabric.device)
-    batch = (part.chunk(state.pieces) for part in (pictures, truth, weights))
+    batch = (tensor.chunk(progress.pieces) for tensor in (pictures, truth, weights))
     for piece in zip(*batch, strict=True):
-        seen, wanted, weight = fabric.to_device(piece)
-        logits = learner.network(seen.contiguous(memory_format=torch.channels_last))
+        shown, wanted, weight = fabric.to_device(piece)
+        logits = learner.network(shown.contiguous(memory_format=torch.channels_last))
         losses = nn.functional.cross_entropy(
             logits, wanted, reduction="none", label_smoothing=learner.label_smoothing
         )
@@ -129,23 +157,27 @@ def _in_pieces(
     return total
 
 
-def predict_val(learner: Learner) -> Predictions | None:
-    """Return the averaged network's predictions on val, made by all processes; None without val."""
+def validate(learner: Learner) -> Validation | None:
+    """Return what the averaged network predicts of val, in all processes; None without val.
+
+    Raises:
+        TrainingDiverged: the network gives no numbers any more.
+    """
     if learner.val is None:
         return None
-    own = None
+    outputs = None
     if len(learner.val):
         with learner.fabric.autocast():
-            own = predict_batches(learner.fabric, learner.average.module, learner.val, VAL)
-    outputs = distributed.gather_outputs(own, len(learner.val_rows))
-    predictions = outputs.as_predictions(learner.val_rows, learner.labels)
-    if lost := len(predictions.unreadable):
-        logger.warning("val: %d crops could not be read: left out", lost)
-    return predictions
+            outputs = predict_batches(learner.fabric, learner.average.network, learner.val, VAL)
+    gathered = distributed.gather_outputs(outputs, len(learner.val_rows))
+    predictions = gathered.as_predictions(learner.val_rows, learner.labels)
+    if unreadable := len(predictions.unreadable):
+        logger.warning("val: %d crops could not be read: left out", unreadable)
+    return Validation(predictions, compute_metrics(predictions))
 
 
-def score(predictions: Predictions) -> Figures:
-    """Return the figures on val; none where no crop of it could be read.
+def compute_metrics(predictions: Predictions) -> dict[str, float]:
+    """Return the metrics by their names; none where there is no crop.
 
     Raises:
         TrainingDiverged: the network gives no numbers any more.
@@ -158,18 +190,18 @@ def score(predictions: Predictions) -> Figures:
     return {name: float(value[0]) for name, value in values.items()}
 
 
-def _row(
-    learner: Learner, state: Progress, figures: Figures, *, seconds: float
+def make_row(
+    learner: Learner, progress: Progress, validation: Validation | None, *, seconds: float
 ) -> dict[str, float]:
     """Return the epoch's row of history.csv."""
-    draws = learner.draws
+    values, sampler = validation.metrics if validation else {}, learner.sampler
     return {
-        "epoch": state.next_epoch,
-        "lr": learner.rate(state.next_epoch * draws.steps),
-        "train_loss": state.loss / draws.n,
-        "val_loss": figures.get("log_loss", math.nan),
-        "val_balanced_accuracy": figures.get("balanced_accuracy", math.nan),
-        "val_macro_average_precision": figures.get("macro_average_precision", math.nan),
+        "epoch": progress.next_epoch,
+        "lr": learner.rate(progress.next_epoch * sampler.steps),
+        "train_loss": progress.loss / sampler.n,
+        "val_loss": values.get("log_loss", math.nan),
+        "val_balanced_accuracy": values.get("balanced_accuracy", math.nan),
+        "val_macro_average_precision": values.get("macro_average_precision", math.nan),
         "seconds": round(seconds, 3),
-        "images_per_second": round(draws.n / state.seconds, 2),
+        "images_per_second": round(sampler.n / progress.seconds, 2),
     }

@@ -11,9 +11,9 @@ from animl_pipeline.errors import OptionError, ReaderLost
 SAID_BY_CPU = ("DefaultCPUAllocator: can't allocate", "DefaultCPUAllocator: not enough memory")
 
 
-def is_out(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether an error of PyTorch says that there is not enough memory."""
-    return isinstance(error, OutOfMemoryError) or any(said in str(error) for said in SAID_BY_CPU)
+    return isinstance(error, OutOfMemoryError) or any(text in str(error) for text in SAID_BY_CPU)
 
 
 def refuse_to_go_on(batch: int, pieces: int, *, splits: bool) -> None:
@@ -31,7 +31,7 @@ def refuse_to_go_on(batch: int, pieces: int, *, splits: bool) -> None:
 
 
 @contextmanager
-def readers_told() -> Iterator[None]:
+def explaining_lost_readers() -> Iterator[None]:
     """Raise ReaderLost where PyTorch says that a process that reads crops has gone."""
     try:
         yield

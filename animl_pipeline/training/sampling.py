@@ -14,7 +14,7 @@ from animl_pipeline.errors import OptionError
 Draw = tuple[int, int]  # which crop, and the seed of the chance it meets
 
 
-def crop_weights(
+def weigh_crops(
     truth: NDArray[np.int64], confidence: NDArray[np.float64] | None = None, *, beta: float = 1.0
 ) -> NDArray[np.float64]:
     """Return a weight for each crop (n,): that of its label, shared out within the label.
@@ -25,25 +25,25 @@ def crop_weights(
     that of all confidences (without them: n), as in MegaDetector's trainer, whose formula
     w_i = u_i (n / c) / U_label this is where beta = 1.
 
-    >>> crop_weights(np.array([0, 0, 0, 1]))
+    >>> weigh_crops(np.array([0, 0, 0, 1]))
     array([0.66666667, 0.66666667, 0.66666667, 2.        ])
     """
     u = np.ones(len(truth)) if confidence is None else confidence
     counts = np.bincount(truth)
     present = np.flatnonzero(counts)
     effective = np.ones(len(counts))
-    effective[present] = [effective_number(int(n), beta) for n in counts[present]]
+    effective[present] = [compute_effective_number(int(n), beta) for n in counts[present]]
     mean = np.bincount(truth, u)[truth] / counts[truth]
     weights = u / mean / effective[truth]
     return np.asarray(weights * (u.sum() / weights.sum()))
 
 
-def effective_number(n: int, beta: float) -> float:
+def compute_effective_number(n: int, beta: float) -> float:
     """Return (1 - beta^n) / (1 - beta), which for beta = 1 is n, its limit."""
     return float(n) if beta == 1 else (1 - beta**n) / (1 - beta)
 
 
-class Draws(Sampler[list[Draw]]):
+class SeededBatchSampler(Sampler[list[Draw]]):
     """The batches of an epoch: drawn by weight with replacement, or each crop once.
 
     All follows from (seed, epoch), so an epoch goes on from any step, and several processes make
@@ -89,21 +89,26 @@ class Draws(Sampler[list[Draw]]):
             order = chance.choice(self.n, size=self.n, p=self.weights / self.weights.sum())
         seeds = chance.integers(2**32, size=self.n)  # all that PyTorch's generator takes of one
         for step in range(self.step, self.steps):
-            mine = slice(self.start_of(step) + self.rank, self.start_of(step + 1), self.ranks)
+            mine = slice(
+                self.count_before(step) + self.rank, self.count_before(step + 1), self.ranks
+            )
             yield list(zip(order[mine].tolist(), seeds[mine].tolist(), strict=True))
 
-    def start_of(self, step: int) -> int:
+    def count_before(self, step: int) -> int:
         """Return how many crops the steps before this one show, in all processes."""
         return step * self.n // self.steps
 
-    def step_seed(self, step: int) -> int:
+    def make_step_seed(self, step: int) -> int:
         """Return the seed of the network's own chance, such as dropout, in a step."""
         key = [self.seed, self.epoch, step, self.rank]
         return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
-class Drawn(Dataset[tuple[Any, ...]]):
-    """A data set by draws: (*item, its weight in the loss), under the chance of the draw."""
+class SeededDataset(Dataset[tuple[Any, ...]]):
+    """A data set whose items are asked for by crop and seed: (*item, its weight in the loss).
+
+    What chance there is in an item follows from the seed alone.
+    """
 
     def __init__(self, data: Dataset[Any], weights: NDArray[np.float64] | None) -> None:
         self.data = data
@@ -114,7 +119,7 @@ class Drawn(Dataset[tuple[Any, ...]]):
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(seed)
             item = self.data[index]
-        return (*item, self._weight(index))
+        return (*item, self._weight_of(index))
 
-    def _weight(self, index: int) -> Tensor:
+    def _weight_of(self, index: int) -> Tensor:
         return torch.ones(()) if self.weights is None else self.weights[index]

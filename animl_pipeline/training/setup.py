@@ -12,138 +12,117 @@ from torch import nn
 
 from animl_pipeline.artifacts import tables
 from animl_pipeline.artifacts.splits import TRAIN, VAL
-from animl_pipeline.classifier import card as classifier
-from animl_pipeline.classifier.crops import Crops, loader, share_cache
+from animl_pipeline.classifier.card import Card
+from animl_pipeline.classifier.crops import Crops, make_loader, share_cache
 from animl_pipeline.classifier.preprocessing import Transform, make_transform
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.running import processes
-from animl_pipeline.training import distributed, embeddings, freezing, recipe
-from animl_pipeline.training.augmentation import augmented
-from animl_pipeline.training.averaging import Average
-from animl_pipeline.training.embeddings import Embeddings
-from animl_pipeline.training.optimisation import make_optimizer
-from animl_pipeline.training.sampling import Drawn, Draws, crop_weights
+from animl_pipeline.training import distributed, frozen, optimisation
+from animl_pipeline.training.augmentation import make_training_transform
+from animl_pipeline.training.averaging import WeightAverage
+from animl_pipeline.training.sampling import SeededBatchSampler, SeededDataset, weigh_crops
+from animl_pipeline.training.settings import Course, Freeze, Machine, Recipe
 from animl_pipeline.training.state import Learner
+
+READERS_MAX = 8  # unless more are asked for
 
 
 def build_learner(
     fabric: Fabric,
     network: nn.Module,
     dataset: pd.DataFrame,
-    card: classifier.Card,
+    card: Card,
     *,
+    recipe: Recipe,
+    course: Course,
+    machine: Machine,
     crops_dir: Path,
-    weights: NDArray[np.float64] | None,
-    loss_weighted: bool,
-    label_smoothing: float,
-    batch_size: int,
-    splits_batches: bool,
-    readers: int | None,
-    seed: int,
-    optimizer: recipe.Optimizer,
-    lr: float,
-    weight_decay: float,
-    schedule: recipe.Schedule,
-    warmup_epochs: float,
-    ema_epochs: float,
-    epochs: int,
-    freeze: recipe.Freeze,
-    unfreeze_after: int,
-    cache_embeddings: bool,
-    augmentation: recipe.Augmentation,
-    cache_gb: float,
 ) -> Learner:
-    """Return a network with its data and all that changes it.
-
-    `weights` (n,) of the crops of train decide how often each is drawn or, if `loss_weighted`, how
-    much it counts in the loss. `readers` are the processes that read crops; None: the cores.
+    """Return a network with its data (the rows of `dataset.csv`) and all that changes it.
 
     Raises:
-        OptionError: what is frozen does not go with the other options.
+        OptionError: options contradict one another, or the network.
+        InputInvalid: a label has no crop with a confidence, by which they are to be weighted.
     """
-    freeze = _checked(freeze, cache_embeddings=cache_embeddings)
-    readers = readers if readers is not None else min(8, os.cpu_count() or 1)
-    whole = distributed.share_batch_norm(network, fabric.device)
-    network, train, val = _shown(
-        fabric, whole, dataset, card, crops_dir=crops_dir, augmentation=augmentation,
-        cache_embeddings=cache_embeddings, cache_gb=cache_gb, readers=readers,
-    )  # fmt: skip
-    readers = 0 if cache_embeddings else readers  # they are in memory
-    draws = Draws(
-        len(train), None if loss_weighted else weights, batch_size=batch_size, seed=seed,
-        rank=processes.rank(), ranks=processes.count(),
-    )  # fmt: skip
+    refuse_contradictions(recipe)
+    readers = machine.num_workers
+    readers = min(READERS_MAX, os.cpu_count() or 1) if readers is None else readers
+    whole = learns = distributed.share_batch_norms(network, fabric.device)
+    data = make_splits(dataset, card, recipe, crops_dir)
+    train: Crops | frozen.Embeddings
+    val: Crops | frozen.Embeddings
+    if recipe.cache_embeddings:
+        train, val = frozen.embed_splits(
+            fabric, whole, data, card, gigabytes=machine.cache_gb, readers=readers
+        )
+        learns, readers = frozen.HeadOnly(whole), 0  # they are in memory
+    else:
+        share_cache(data, card, gigabytes=machine.cache_gb)
+        train, val = data
+    sampler, in_loss = make_sampler(dataset, card.labels, recipe)
 
     def begin_epoch(epoch: int) -> None:
-        freezing.train_mode(whole, frozen=freeze.holds(epoch, unfreeze_after=unfreeze_after))
+        freeze = Freeze.HEAD if recipe.cache_embeddings else recipe.freeze
+        is_frozen = freeze.is_on(epoch, unfreeze_after=recipe.unfreeze_after)
+        frozen.set_train_mode(whole, is_frozen=is_frozen)
 
     begin_epoch(0)  # several processes agree now on what there is to agree on
-    in_loss = weights / weights.mean() if loss_weighted and weights is not None else None
-    learns, stepper = fabric.setup(
-        network, make_optimizer(optimizer, network, lr=lr, weight_decay=weight_decay)
-    )
-    own = distributed.share(len(val))
+    wrapped, optimizer = fabric.setup(learns, optimisation.make_optimizer(recipe, learns))
+    average = WeightAverage(learns, steps=recipe.ema_epochs * sampler.steps)  # on the device
+    own = distributed.share_out(len(val))
+    val_loader = make_loader(val, batch_size=recipe.crops_per_step, workers=readers, order=own)
     return Learner(
-        fabric, learns, Average(network, steps=ema_epochs * draws.steps), stepper,
-        rate=partial(
-            recipe.rate, lr, schedule, steps=draws.steps, epochs=epochs,
-            warmup_epochs=warmup_epochs,
-        ),
+        fabric,
+        wrapped,
+        average,
+        optimizer,
+        rate=partial(optimisation.compute_rate, recipe, steps=sampler.steps, epochs=course.epochs),
         labels=card.labels,
-        draws=draws,
-        train=loader(Drawn(train, in_loss), batches=draws, workers=readers),
-        val=loader(val, batch_size=batch_size, workers=readers, order=own) if val else None,
-        val_rows=dataset[dataset["split"] == "val"],
-        label_smoothing=label_smoothing,
-        splits_batches=splits_batches,
+        sampler=sampler,
+        train=make_loader(SeededDataset(train, in_loss), batches=sampler, workers=readers),
+        val=val_loader if len(val) else None,
+        val_rows=dataset[dataset["split"] == VAL],
+        label_smoothing=recipe.label_smoothing,
+        splits_batches=recipe.batch_size == "auto",
         begin_epoch=begin_epoch,
-    )  # fmt: skip
-
-
-def _shown(
-    fabric: Fabric,
-    network: nn.Module,
-    dataset: pd.DataFrame,
-    card: classifier.Card,
-    *,
-    crops_dir: Path,
-    augmentation: recipe.Augmentation,
-    cache_embeddings: bool,
-    cache_gb: float,
-    readers: int,
-) -> tuple[nn.Module, Crops | Embeddings, Crops | Embeddings]:
-    """Return the network as it is to learn, and what it is shown: train and val."""
-    plain = make_transform(card)
-    seen = plain if cache_embeddings else augmented(card, augmentation)
-    train = crops_of(dataset, TRAIN, card, crops_dir, seen, replace=True)
-    val = crops_of(dataset, VAL, card, crops_dir, plain, replace=False)
-    if not cache_embeddings:
-        share_cache([train, val], card, gigabytes=cache_gb)
-        return network, train, val
-    of_train, of_val = embeddings.of_parts(
-        fabric, network, [train, val], card, gigabytes=cache_gb, readers=readers
     )
-    return embeddings.OnEmbeddings(network), of_train, of_val
 
 
-def _checked(freeze: recipe.Freeze, *, cache_embeddings: bool) -> recipe.Freeze:
-    if cache_embeddings and freeze is recipe.Freeze.STAGED:
+def refuse_contradictions(recipe: Recipe) -> None:
+    """Raise OptionError where options of a recipe do not go together."""
+    is_one_process = processes.count() == 1
+    if recipe.confidence_weighted and not (recipe.label_weighted or recipe.loss_weighted):
+        raise OptionError("--confidence-weighted needs --label-weighted or --loss-weighted.")
+    if recipe.batch_size == "auto" and not is_one_process:
+        raise OptionError("--batch-size auto is for one process: give a number.")
+    if recipe.freeze is Freeze.STAGED and recipe.cache_embeddings:
         raise OptionError(
             "--cache-embeddings trains a head alone: leave out --freeze staged, or start a second "
             "run from this one with --weights."
         )
-    if freeze is recipe.Freeze.STAGED and processes.count() > 1:
+    if recipe.freeze is Freeze.STAGED and not is_one_process:
         raise OptionError(
             "--freeze staged is for one process: freeze with --freeze head, then start a second "
             "run from the first with --weights."
         )
-    return recipe.Freeze.HEAD if cache_embeddings else freeze
 
 
-def crops_of(
+def make_splits(dataset: pd.DataFrame, card: Card, recipe: Recipe, crops_dir: Path) -> list[Crops]:
+    """Return the crops of train, as they are seen while training, and those of val."""
+    plain = make_transform(card)
+    changed = (
+        plain if recipe.cache_embeddings else make_training_transform(card, recipe.augmentation)
+    )
+    return [
+        make_crops(dataset, TRAIN, card, crops_dir, changed, replace=True),
+        make_crops(dataset, VAL, card, crops_dir, plain, replace=False),
+    ]
+
+
+def make_crops(
     dataset: pd.DataFrame,
     split: str,
-    card: classifier.Card,
+    card: Card,
     crops_dir: Path,
     transform: Transform,
     *,
@@ -156,21 +135,50 @@ def crops_of(
     return Crops(crops_dir, list(rows["crop"]), truth, transform, replace=replace)
 
 
-def train_weights(
-    dataset: pd.DataFrame, labels: list[str], *, by_confidence: bool, beta: float
-) -> NDArray[np.float64]:
-    """Return the weight of each crop of train (n,): see `crop_weights`.
+def make_sampler(
+    dataset: pd.DataFrame, labels: list[str], recipe: Recipe
+) -> tuple[SeededBatchSampler, NDArray[np.float64] | None]:
+    """Return the batches of train, and how much each of its crops (n,) counts in the loss.
+
+    None: all the same.
+
+    Raises:
+        OptionError: a batch is smaller than the number of processes.
+        InputInvalid: a label has no crop with a confidence, by which they are to be weighted.
+    """
+    weights = make_weights(dataset, labels, recipe)
+    sampler = SeededBatchSampler(
+        int((dataset["split"] == TRAIN).sum()),
+        None if recipe.loss_weighted else weights,
+        batch_size=recipe.crops_per_step,
+        seed=recipe.seed,
+        rank=processes.rank(),
+        ranks=processes.count(),
+    )
+    if recipe.loss_weighted and weights is not None:
+        return sampler, weights / weights.mean()
+    return sampler, None
+
+
+def make_weights(
+    dataset: pd.DataFrame, labels: list[str], recipe: Recipe
+) -> NDArray[np.float64] | None:
+    """Return the weight of each crop of train (n,), by `weigh_crops`; None where none is asked for.
 
     Raises:
         InputInvalid: a label has no crop with a confidence, by which they are to be weighted.
     """
+    if not (recipe.label_weighted or recipe.loss_weighted):
+        return None
     rows = dataset[dataset["split"] == TRAIN]
-    confidence = rows[tables.CONFIDENCE]
-    if by_confidence and not (sure := confidence.groupby(rows["label"]).sum() > 0).all():
-        raise InputInvalid(
-            f"No crop of {sure.idxmin()!r} in train has a confidence above 0, so that "
-            "--confidence-weighted cannot choose among them: leave it out."
-        )
+    confidence = None
+    if recipe.confidence_weighted:
+        has_any = rows[tables.CONFIDENCE].groupby(rows["label"]).sum() > 0
+        if not has_any.all():
+            raise InputInvalid(
+                f"No crop of {has_any.idxmin()!r} in train has a confidence above 0, so that "
+                "--confidence-weighted cannot choose among them: leave it out."
+            )
+        confidence = rows[tables.CONFIDENCE].to_numpy(np.float64)
     truth = np.array([labels.index(label) for label in rows["label"]])
-    given = confidence.to_numpy(np.float64) if by_confidence else None
-    return crop_weights(truth, given, beta=beta)
+    return weigh_crops(truth, confidence, beta=recipe.effective_number)

@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader
 from animl_pipeline.classifier import weights
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files import whole
-from animl_pipeline.training.averaging import Average
-from animl_pipeline.training.sampling import Draws
+from animl_pipeline.training.averaging import WeightAverage
+from animl_pipeline.training.sampling import SeededBatchSampler
+from animl_pipeline.training.settings import Course
 
 
 @dataclass
@@ -40,10 +41,11 @@ class Progress:
     best_score: float = -math.inf
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def ended(self, *, epochs: int, patience: int) -> bool:
-        """All epochs are done, or none of the last `patience` (0: never mind) was better."""
+    def is_over(self, course: Course) -> bool:
+        """Return whether all epochs are done, or none of the last `patience` was better."""
         waited = self.next_epoch - 1 - self.best_epoch
-        return self.next_epoch >= epochs or (0 < patience <= waited and self.next_epoch > 0)
+        has_waited = 0 < course.patience <= waited and self.next_epoch > 0
+        return self.next_epoch >= course.epochs or has_waited
 
     def finish_epoch(self, row: dict[str, float], score: float) -> bool:
         """Enter an epoch into the history, and return whether it is the best so far.
@@ -66,28 +68,28 @@ class Learner:
 
     fabric: Fabric
     network: nn.Module
-    average: Average  # of the network's weights
+    average: WeightAverage
     optimizer: torch.optim.Optimizer
     rate: Callable[[int], float]  # the learning rate in a step of the run
     labels: list[str]
-    draws: Draws
-    train: "DataLoader[Any]"  # of the draws
-    val: "DataLoader[Any] | None"
+    sampler: SeededBatchSampler
+    train: DataLoader[Any]  # by the sampler
+    val: DataLoader[Any] | None  # of this process
     val_rows: pd.DataFrame  # of dataset.csv, of all processes
     label_smoothing: float
     splits_batches: bool  # into pieces, where memory is short
     begin_epoch: Callable[[int], None] = lambda _: None  # after network.train()
 
 
-def save_state(path: Path, learner: Learner, state: Progress, *, identity: str) -> None:
+def save_state(path: Path, learner: Learner, progress: Progress, *, identity: str) -> None:
     """Write all that is needed to go on, whole or not at all."""
     content = {
         "identity": identity,
         "network": learner.network.state_dict(),
-        "average": learner.average.past(),
+        "average": learner.average.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "precision": learner.fabric.strategy.precision.state_dict(),
-        "progress": asdict(state),
+        "progress": asdict(progress),
     }
     with whole.whole(path) as part, part.open("wb") as file:
         try:
@@ -98,8 +100,8 @@ def save_state(path: Path, learner: Learner, state: Progress, *, identity: str) 
             raise
 
 
-def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
-    """Put a learner back where `save_state` left it, and return how far that was.
+def read_state(path: Path, *, identity: str) -> dict[str, Any]:
+    """Return what `save_state` wrote.
 
     Raises:
         InputInvalid: the file is damaged, or is of a run with other options or data.
@@ -108,21 +110,39 @@ def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():  # PyTorch does not look at the checksums it wrote
                 raise ValueError(f"its part {damaged} is damaged")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["identity"] != identity:
-            raise InputInvalid(
-                f"{path.parent} holds a run with other options or other data: choose another "
-                "--run-name, or start it over with --no-resume."
-            )
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        is_of_this_run = content["identity"] == identity
+        Progress(**content["progress"])
+    except (*weights.DAMAGE, UnpicklingError, zipfile.BadZipFile) as error:
+        raise _refusal(path, error) from error
+    if not is_of_this_run:
+        raise InputInvalid(
+            f"{path.parent} holds a run with other options or other data: choose another "
+            "--run-name, or start it over with --no-resume."
+        )
+    return content
+
+
+def restore(learner: Learner, content: dict[str, Any], path: Path) -> Progress:
+    """Put a learner back where `save_state` left it, and return how far that was.
+
+    `content` was read from `path`.
+
+    Raises:
+        InputInvalid: the content is of another network.
+    """
+    try:
         learner.network.load_state_dict(content["network"])
-        learner.average.go_on(content["average"])
+        learner.average.load_state_dict(content["average"])
         learner.optimizer.load_state_dict(content["optimizer"])
         learner.fabric.strategy.precision.load_state_dict(content["precision"])
-        return Progress(**content["progress"])
-    except (*weights.DAMAGE, UnpicklingError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputInvalid):
-            raise
-        raise InputInvalid(
-            f"{path} cannot be gone on from ({weights.short(error)}): start the run over with "
-            "--no-resume."
-        ) from error
+    except weights.DAMAGE as error:
+        raise _refusal(path, error) from error
+    return Progress(**content["progress"])
+
+
+def _refusal(path: Path, error: Exception) -> InputInvalid:
+    return InputInvalid(
+        f"{path} cannot be gone on from ({weights.shorten(error)}): start the run over with "
+        "--no-resume."
+    )

@@ -14,19 +14,20 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from animl_pipeline.classifier import card as classifier
+from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import networks
-from animl_pipeline.classifier.crops import Crops, loader
+from animl_pipeline.classifier.card import Card
+from animl_pipeline.classifier.crops import Crops
 from animl_pipeline.classifier.predicting import Outputs
 from animl_pipeline.classifier.preprocessing import make_transform
 from animl_pipeline.running import devices, processes
 from animl_pipeline.running.stopping import Stop
-from animl_pipeline.training import augmentation, distributed, loop
-from animl_pipeline.training.averaging import Average
-from animl_pipeline.training.optimisation import make_optimizer
-from animl_pipeline.training.recipe import Augmentation, Optimizer, SelectBy
-from animl_pipeline.training.sampling import Drawn, Draws, crop_weights
-from animl_pipeline.training.state import Learner, Progress
+from animl_pipeline.training import distributed, loop
+from animl_pipeline.training.augmentation import make_training_transform
+from animl_pipeline.training.loop import Validation
+from animl_pipeline.training.settings import Augmentation, Course, Machine, Recipe, SelectBy
+from animl_pipeline.training.setup import build_learner
+from animl_pipeline.training.state import Learner, Progress, read_state, restore
 
 SIDE = 64
 LABELS = ["bird", "fox"]
@@ -42,88 +43,116 @@ def draw_pictures(folder: Path) -> None:
         Image.fromarray(pixels).save(folder / f"{number:02}.png")
 
 
+def card_of(model_name: str = "efficientnet-b0") -> Card:
+    return Card(model_name, LABELS, SIDE, {}, {}, {}, "", 0)
+
+
 def crops_of(
     folder: Path, numbers: list[int], *, augmented: bool = False, replace: bool = False
 ) -> Crops:
-    card = classifier.Card(
-        model_name="efficientnet-b0", labels=LABELS, image_size=SIDE, crop_rule={}, options={},
-        versions={}, data_fingerprint="", epoch=0,
-    )  # fmt: skip
-    changed = augmentation.augmented(card, Augmentation.DEFAULT)
-    transform = changed if augmented else make_transform(card)
+    changed = make_training_transform(card_of(), Augmentation.DEFAULT)
+    transform = changed if augmented else make_transform(card_of())
     names = [f"{number:02}.png" for number in numbers]
     truth = [int(number >= 6) for number in numbers]
     return Crops(folder, names, truth, transform, replace=replace)
 
 
-def val_rows() -> pd.DataFrame:
-    """The rows of dataset.csv of val, as far as its predictions need them."""
-    names = [f"{number:02}.png" for number in VAL]
-    labels = [LABELS[number >= 6] for number in VAL]
-    return pd.DataFrame({"crop": names, "label": labels, "dataset": "isle", "location": "a"})
+def dataset_of(**splits: list[int]) -> pd.DataFrame:
+    """The rows of dataset.csv of these pictures, as far as training needs them."""
+    rows = [
+        {
+            "crop": f"{number:02}.png",
+            "label": LABELS[number >= 6],
+            "split": split,
+            "dataset": "isle",
+            "location": "a",
+            tables.CONFIDENCE: (number + 1) / 12,
+        }
+        for split, numbers in splits.items()
+        for number in numbers
+    ]
+    return pd.DataFrame(rows)
 
 
 def make_learner(
-    folder: Path, *, lr: float = 1e-3, val: bool = True, batch_size: int = 3, seed: int = 0,
-    numbers: list[int] = TRAIN, splits_batches: bool = False, readers: int = 0,
-    dropout: bool = True,
-) -> Learner:  # fmt: skip
+    folder: Path,
+    *,
+    numbers: list[int] = TRAIN,
+    val: bool = True,
+    seed: int = 0,
+    readers: int = 0,
+    **recipe: Any,
+) -> Learner:
+    """What learns from the pictures; `seed` is that of the first weights."""
     torch.manual_seed(seed)
-    fabric = devices.make_fabric("cpu", "32-true")
-    network = networks.build("efficientnet-b0", 2)
-    if not dropout:
-        network._dropout.p, network._global_params = (
-            0.0, network._global_params._replace(drop_connect_rate=0.0),
-        )  # fmt: skip
-    network = distributed.share_batch_norm(network, fabric.device)
-    optimizer = make_optimizer(Optimizer.RMSPROP, network, lr=lr, weight_decay=1e-6)
-    network, optimizer = fabric.setup(network, optimizer)
-    train = crops_of(folder, numbers, augmented=True, replace=True)
-    draws = Draws(
-        len(train), crop_weights(np.array(train.truth)), batch_size=batch_size, seed=1,
-        rank=processes.rank(), ranks=processes.count(),
-    )  # fmt: skip
-    own = distributed.share(len(VAL))
-    average = Average(network.module, steps=draws.steps)
-    return Learner(
-        fabric, network, average, optimizer,
-        rate=lambda step: lr * 0.9 ** (step // draws.steps),
-        labels=LABELS,
-        draws=draws,
-        train=loader(Drawn(train, None), batches=draws, workers=readers),
-        val=loader(crops_of(folder, VAL), batch_size=3, workers=0, order=own) if val else None,
-        val_rows=val_rows(),
-        label_smoothing=0.0,
-        splits_batches=splits_batches,
-    )  # fmt: skip
+    how = Recipe(
+        **{"model_name": "efficientnet-b0", "lr": 1e-3, "batch_size": 3, "seed": 1} | recipe
+    )
+    return build_learner(
+        devices.make_fabric("cpu", "32-true"),
+        networks.build(how.model_name, len(LABELS), SIDE),
+        dataset_of(train=numbers, val=VAL if val else []),
+        card_of(how.model_name),
+        recipe=how,
+        course=Course(epochs=3),
+        machine=Machine(num_workers=readers, cache_gb=0.0),
+        crops_dir=folder,
+    )
 
 
-def nothing(*_: Any) -> None:
-    """Do nothing after an epoch."""
+class Recorder:
+    """Hands on what the loop has reached, or forgets it."""
+
+    def __init__(
+        self,
+        on_epoch: Callable[..., None] | None = None,
+        save: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.on_epoch, self.save = on_epoch, save
+
+    def write_epoch(
+        self, progress: Progress, validation: Validation | None, *, is_best: bool
+    ) -> None:
+        if self.on_epoch:
+            self.on_epoch(progress, validation, is_best)
+
+    def write_state(self, progress: Progress) -> None:
+        if self.save:
+            self.save(progress)
 
 
 def fit(
     learner: Learner,
     state: Progress,
-    on_epoch: Callable[..., None] = nothing,
+    on_epoch: Callable[..., None] | None = None,
     *,
     epochs: int = 3,
     patience: int = 0,
     select_by: SelectBy = SelectBy.MACRO_AP,
     stop: Stop | None = None,
-    save: Callable[[Progress], None] = nothing,
-    save_every_s: float = 999,
+    save: Callable[[Progress], None] | None = None,
+    save_minutes: float = 99.0,
 ) -> Progress:
+    course = Course(epochs=epochs, patience=patience, save_minutes=save_minutes)
     loop.fit(
-        learner, state, epochs=epochs, patience=patience, select_by=select_by,
-        stop=stop or Stop(), save_every_s=save_every_s, save=save, on_epoch=on_epoch,
-    )  # fmt: skip
+        learner,
+        state,
+        course,
+        select_by=select_by,
+        stop=stop or Stop(),
+        recorder=Recorder(on_epoch, save),
+    )
     return state
+
+
+def load_state(path: Path, learner: Learner, *, identity: str) -> Progress:
+    """Put a learner back where it was saved, and return how far that was."""
+    return restore(learner, read_state(path, identity=identity), path)
 
 
 def gathered(n: int = 7) -> dict[str, list[Any]]:
     """What all processes predicted of n crops, of which two cannot be read."""
-    share = np.array(distributed.share(n))
+    share = np.array(distributed.share_out(n))
     readable = ~np.isin(share, [1, 4])
     own = Outputs(np.stack([share, 9 - share], axis=1) / 9, share / 9, readable)
     outputs = distributed.gather_outputs(own, n)
@@ -131,11 +160,12 @@ def gathered(n: int = 7) -> dict[str, list[Any]]:
 
 
 def main(folder: Path) -> None:
+    """Learn without batch norm, which on CPUs is each process's own, and without dropout."""
     torch.set_num_threads(1)
-    learner = make_learner(folder, batch_size=4, lr=1e-4, dropout=False)
+    learner = make_learner(folder, model_name="test_vit", batch_size=4, lr=1e-4)
     state = fit(learner, Progress(), epochs=2)
-    norm = learner.network.state_dict()["_bn1.running_var"]
-    seen = {"history": state.history, "running_var": norm.tolist(), "gathered": gathered()}
+    head = learner.network.state_dict()["head.weight"]
+    seen = {"history": state.history, "head": head.tolist(), "gathered": gathered()}
     (folder / f"rank{processes.rank()}.json").write_text(json.dumps(seen))
 
 
