@@ -16,6 +16,7 @@ from animl_pipeline.artifacts import tables
 from animl_pipeline.errors import InputInvalid, OptionError, WeightsMissing
 from animl_pipeline.running import perform
 from animl_pipeline.stages import train
+from animl_pipeline.training.settings import Freeze
 
 Pipeline = Callable[..., Done]
 RUN = Path("runs/first")
@@ -169,7 +170,7 @@ def test_a_damaged_state_is_a_message(in_trained: Path) -> None:
 
 def test_training_stops_when_nothing_gets_better(here: Path) -> None:
     make_dataset(here)
-    perform.perform("train", options(epochs=30, patience=1, lr=0.0))
+    perform.perform("train", options(epochs=30, patience=1, lr=0.0, freeze=Freeze.HEAD))
     assert len(tables.read(tables.HISTORY, RUN / "history.csv")) == 2
 
 
