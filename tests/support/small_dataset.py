@@ -10,6 +10,7 @@ from PIL import Image
 from animl_pipeline.artifacts import tables
 
 COLOURS = {"bird": (200, 60, 40), "fox": (40, 180, 70), "lizard": (50, 70, 210)}
+GREY = (128, 128, 128)  # of any other label
 TINY = {
     "model_name": "efficientnet-b0",
     "pretrained": False,
@@ -50,5 +51,5 @@ def make_dataset(
 
 def draw(path: Path, label: str, rng: random.Random) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    noisy = tuple(min(255, max(0, c + rng.randint(-60, 60))) for c in COLOURS[label])
+    noisy = tuple(min(255, max(0, c + rng.randint(-60, 60))) for c in COLOURS.get(label, GREY))
     Image.new("RGB", (48, 48), noisy).save(path, "JPEG")
