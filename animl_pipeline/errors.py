@@ -10,16 +10,16 @@ PipelineError
 ├── CropsLost      (OSError)            of a label no crop can be read any more
 ├── ReaderLost     (ChildProcessError)  a process that reads crops was ended from outside
 ├── ObjectUnavailable (OSError)         one object of the bucket; always becomes a row
-└── ImageUnusable  (OSError)            one picture; always becomes a row, never ends a command
+└── ImageUnusable  (OSError)            one image; always becomes a row, never ends a command
 
-Stopped            (KeyboardInterrupt)  Ctrl-C or SIGTERM, heeded after all was saved
+Stopped            (KeyboardInterrupt)  Ctrl-C or SIGTERM, answered after all was saved
 """
 
 import signal
 
 
 class PipelineError(Exception):
-    """Anything a user can mend; the command line prints it and exits with 1."""
+    """Anything a user can put right; the command line prints it and exits with 1."""
 
     exit_code = 1
 
@@ -67,11 +67,11 @@ class ObjectUnavailable(PipelineError, OSError):
 
 
 class ImageUnusable(PipelineError, OSError):
-    """One picture cannot be used; the message is the reason that goes into its row."""
+    """One image cannot be used; the message is the reason that goes into its row."""
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM was heeded where nothing is half done."""
+    """Ctrl-C or SIGTERM was answered where nothing is half done."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"Stopped by {signal.Signals(number).name}")

@@ -123,4 +123,4 @@ def test_a_cluster_s_own_numbering_is_not_torchrun_s(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     for name, value in {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
-    assert (processes.rank(), processes.count(), processes.count_here()) == (0, 1, 1)
+    assert (processes.get_rank(), processes.count(), processes.count_here()) == (0, 1, 1)

@@ -1,5 +1,7 @@
 """A function mapped over many items by threads, with a bounded queue."""
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -131,3 +133,28 @@ def test_a_progress_bar_is_silent_without_a_terminal(capfd: pytest.CaptureFixtur
 def test_a_line_of_news_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     say("epoch 1")
     assert capsys.readouterr().out == "epoch 1\n"
+
+
+def test_a_progress_bar_is_drawn_on_a_terminal_with_news_above_it() -> None:
+    pty = pytest.importorskip("pty")
+    screen = bytearray()
+
+    def read(descriptor: int) -> bytes:
+        data = os.read(descriptor, 65536)
+        screen.extend(data)
+        return data
+
+    program = (
+        "import time; from animl_pipeline.running import progress as p\n"
+        "with p.progress(3000, title='crop', unit='image') as bar:\n"
+        "    bar.note('12 MB')\n"
+        "    for _ in range(3):\n"
+        "        time.sleep(0.11); bar.update(1000)\n"
+        "    p.say('epoch 1')\n"
+    )
+    pty.spawn([sys.executable, "-c", program], read)
+    text = screen.decode()
+    assert "2,000 of 3,000 images" in text
+    assert "12 MB" in text
+    assert "left" in text
+    assert "epoch 1" in text

@@ -116,7 +116,7 @@ def make_loader(
         data,
         **how,
         num_workers=workers,
-        worker_init_fn=stopping.ignored,
+        worker_init_fn=stopping.ignore_signals,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,  # to start them anew for every epoch takes seconds
     )

@@ -30,7 +30,7 @@ def make_command(name: str) -> click.Command:
 def perform_and_report(name: str, options: Any) -> None:
     """Perform a stage, print its counts, and end with 3 if too many items failed."""
     counts = perform_stage(name, options)
-    if processes.rank():
+    if processes.get_rank():
         return
     progress.say(f"{name}: {counts.summary}")
     if counts.problem:

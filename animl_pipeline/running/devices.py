@@ -33,7 +33,11 @@ def make_fabric(device: str, precision: str, *, trains: bool = False) -> Fabric:
         OptionError: this machine, or any, has no such device or precision.
     """
     if device not in DEVICES or precision not in PRECISIONS:
-        raise OptionError(f"--device is one of {DEVICES}, --precision one of {PRECISIONS}.")
+        raise OptionError(
+            f"--device {device} with --precision {precision}: --device is one of "
+            f"{', '.join(DEVICES)}, --precision one of {', '.join(PRECISIONS)}."
+        )
+    _refuse_absent(device)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
@@ -44,17 +48,32 @@ def make_fabric(device: str, precision: str, *, trains: bool = False) -> Fabric:
         bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else bf16_cpu()
         precision = "bf16-mixed" if bf16 else "16-mixed" if device == "cuda" else "32-true"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision
+    settings: dict[str, Any] = {"accelerator": device, "devices": 1, "precision": precision}
+    if processes.count() > 1:
+        settings |= {
+            "devices": processes.count_here(),
+            "num_nodes": processes.count() // processes.count_here(),
+            "strategy": DDPStrategy(**SYNC),
+        }
     try:
-        if processes.count() == 1:
-            return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
-        fabric = Fabric(
-            accelerator=device,
-            devices=processes.count_here(),
-            num_nodes=processes.count() // processes.count_here(),
-            strategy=DDPStrategy(**SYNC),
-            precision=precision,  # type: ignore[arg-type]
-        )
-        fabric.launch()
-        return fabric
+        fabric = Fabric(**settings)
+        if processes.count() > 1:
+            fabric.launch()
     except (RuntimeError, ValueError) as error:
-        raise OptionError(f"--device {device} with --precision {precision}: {error}.") from error
+        reason = str(error).rstrip(".")
+        raise OptionError(f"--device {device} with --precision {precision}: {reason}.") from error
+    return fabric
+
+
+def _refuse_absent(device: str) -> None:
+    """Raise OptionError if this computer has no such device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OptionError(
+            "--device cuda: PyTorch finds no NVIDIA GPU that it can use on this computer. Leave "
+            "--device out, or install the PyTorch that goes with the GPU's driver."
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise OptionError(
+            "--device mps: PyTorch finds no Apple GPU that it can use on this computer. Leave "
+            "--device out."
+        )

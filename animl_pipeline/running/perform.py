@@ -1,6 +1,5 @@
 """Perform a stage: its record is written last, so that its being there means done."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,9 +13,8 @@ from animl_pipeline.files import folders, whole
 from animl_pipeline.running import processes
 from animl_pipeline.running.markers import marker_of, require_inputs
 from animl_pipeline.running.options import plain_values
+from animl_pipeline.running.progress import mention
 from animl_pipeline.running.stage import Counts, Plan, StageOptions, load, registry
-
-logger = logging.getLogger(__name__)
 
 
 def perform(name: str, options: Any) -> Counts:
@@ -37,7 +35,7 @@ def perform(name: str, options: Any) -> Counts:
     if not plan.writes:
         return run()
     plan.folder.mkdir(parents=True, exist_ok=True)
-    if processes.rank():
+    if processes.get_rank():
         return run()
     with _restored_if_untouched(plan.folder, name) if not is_prepared else nullcontext():
         return _record(name, options, plan, run)
@@ -48,8 +46,7 @@ def _record(name: str, options: Any, plan: Plan, run: Callable[[], Counts]) -> C
     marker, record = marker_of(plan.folder, name), plan.folder / f"{name}.json"
     digests = {path.as_posix(): whole.digest(path, "sha256") for path in plan.inputs}
     start = time.monotonic()
-    inputs = ", ".join(digests) or "no file"
-    logger.info("%s: reads %s, writes to %s", name, inputs, plan.folder)
+    mention(f"{name}: reads {', '.join(digests) or 'no table'}; writes to {plan.folder}")
     with folders.locked(marker, f"Another `pipeline {name}` is at work in {plan.folder}"):
         record.unlink(missing_ok=True)
         counts = run()

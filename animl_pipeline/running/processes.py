@@ -3,7 +3,7 @@
 import os
 
 
-def rank() -> int:
+def get_rank() -> int:
     """Return the number of this process, from 0: the first is the one that writes and speaks."""
     return int(os.environ["RANK"]) if _by_torchrun() else 0
 

@@ -13,6 +13,8 @@ DRAWN_EVERY_S = 0.1
 LINE_EVERY_S = 60  # where there is no terminal, as on a cluster
 FORMAT_OF_LOG = "%(asctime)s %(levelname)s %(message)s"
 
+logger = logging.getLogger(__name__)
+
 _is_quiet = False
 _bars: list["Bar"] = []  # those on the terminal now
 _handlers: list[logging.Handler] = []
@@ -29,7 +31,7 @@ def set_up(*, is_quiet: bool, is_verbose: bool, log_file: Path | None) -> None:
         OSError: the log file cannot be written.
     """
     global _is_quiet
-    _is_quiet = is_quiet or processes.rank() > 0  # the first process says it for all
+    _is_quiet = is_quiet or processes.get_rank() > 0  # the first process says it for all
     root = logging.getLogger()
     for handler in _handlers:
         root.removeHandler(handler)
@@ -39,7 +41,7 @@ def set_up(*, is_quiet: bool, is_verbose: bool, log_file: Path | None) -> None:
     if not root.handlers:
         console = logging.StreamHandler()
         console.setLevel(logging.INFO if is_verbose else logging.WARNING)
-        if processes.rank():
+        if processes.get_rank():
             console.setLevel(logging.ERROR)
         _handlers.append(console)
     if log_file:
@@ -66,6 +68,15 @@ def say(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - this is where it is done
     for bar in _bars:
         bar.go_on()
+
+
+def mention(line: str) -> None:
+    """Say on stderr what is about to be done, where a person watches or asked for more words."""
+    if _is_quiet or not sys.stderr.isatty():
+        logger.info(line)
+        return
+    _log.info(line)
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def complain(line: str) -> None:

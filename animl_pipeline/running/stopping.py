@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: noted when they come, heeded when nothing is half done."""
+"""Ctrl-C and SIGTERM: noted when they come, answered when nothing is half done."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from animl_pipeline.errors import Stopped
 from animl_pipeline.running import processes
 
 STDERR = 2
-NEWS = b"\nStopping after this step, and saving. Once more stops at once, without.\n"
+NOTICE = b"\nStopping after this step, and saving. Once more stops at once, without.\n"
 
 
 class Stop:
@@ -33,19 +33,22 @@ class Stop:
             self._heeded_at_once = False
 
     def note(self, number: int, _: FrameType | None) -> None:
-        """Take note of a signal; the next of its kind does what it always does."""
+        """Note a signal; a second one of its kind does what it always does."""
         self.signal = number
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, usual)
         if self._heeded_at_once:
             raise Stopped(number)
-        if not processes.rank():
-            os.write(STDERR, NEWS)  # print may have been interrupted, and cannot be entered twice
+        if not processes.get_rank():
+            os.write(STDERR, NOTICE)  # print may have been interrupted, and cannot be entered twice
 
 
 @contextmanager
 def noted() -> Iterator[Stop]:
-    """Yield what notes Ctrl-C and SIGTERM during the block (in the main thread, as Python asks)."""
+    """Yield a Stop that notes Ctrl-C and SIGTERM during the block.
+
+    Python gives signals to the main thread alone: in another nothing is noted.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -60,7 +63,7 @@ def noted() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def ignored(_: int = 0) -> None:
+def ignore_signals(_: int = 0) -> None:
     """Leave Ctrl-C and SIGTERM to the process that started this one: it ends this one in time."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -42,7 +42,7 @@ def sum_up(*values: float) -> list[float]:
 
 def share_out(n: int) -> range:
     """Return which of n items are this process's: every so many-th, from its rank on."""
-    return range(processes.rank(), n, processes.count())
+    return range(processes.get_rank(), n, processes.count())
 
 
 def gather_outputs(outputs: Outputs | None, n: int) -> Outputs:

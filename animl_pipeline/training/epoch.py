@@ -124,6 +124,6 @@ class EpochMonitor:
     def _sum_up(self) -> None:
         """Look at what is left, and let the first process hold the sums of all of them."""
         self._look(time.monotonic())
-        progress, is_first = self.progress, processes.rank() == 0
+        progress, is_first = self.progress, processes.get_rank() == 0
         loss, replaced = distributed.sum_up(progress.loss, progress.replaced)
         progress.loss, progress.replaced = (loss, int(replaced)) if is_first else (0.0, 0)

@@ -46,7 +46,7 @@ class RunFolder:
     def __init__(self, run: Run, learner: Learner, *, first_epoch: int) -> None:
         """`first_epoch` is the one it begins with: what TensorBoard has of later ones goes."""
         self.run, self.learner = run, learner
-        self.writes = processes.rank() == 0
+        self.writes = processes.get_rank() == 0
         self.writer = SummaryWriter(run.folder, purge_step=first_epoch) if self.writes else None
 
     def __enter__(self) -> "RunFolder":

@@ -152,7 +152,7 @@ def make_sampler(
         None if recipe.loss_weighted else weights,
         batch_size=recipe.crops_per_step,
         seed=recipe.seed,
-        rank=processes.rank(),
+        rank=processes.get_rank(),
         ranks=processes.count(),
     )
     if recipe.loss_weighted and weights is not None:

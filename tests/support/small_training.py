@@ -166,7 +166,7 @@ def main(folder: Path) -> None:
     state = fit(learner, Progress(), epochs=2)
     head = learner.network.state_dict()["head.weight"]
     seen = {"history": state.history, "head": head.tolist(), "gathered": gathered()}
-    (folder / f"rank{processes.rank()}.json").write_text(json.dumps(seen))
+    (folder / f"rank{processes.get_rank()}.json").write_text(json.dumps(seen))
 
 
 if __name__ == "__main__":
