@@ -27,6 +27,11 @@ ANNOTATION_FIELDS = (
 KEY_FIELDS = ("serving_bucket_key", "original_relative_path", "file_name")  # newest first
 
 
+def is_written_in(head: bytes) -> bool:
+    """Return whether a file that begins so may be a COCO file: it is an object."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+
+
 def read(
     path: Path, *, key_field: str | None = None, size_of: Callable[[str], Size | None] | None = None
 ) -> Catalogue:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from animl_pipeline.catalogue import checking
 from animl_pipeline.files import whole
-from animl_pipeline.formats import coco
+from animl_pipeline.formats import readers
 from animl_pipeline.running.options import option, settings
 from animl_pipeline.running.stage import Counts
 
@@ -38,7 +38,7 @@ class Options:
 
 def run(options: Options) -> Counts:
     """Report on an export: what is found is no failure of the command."""
-    found = checking.report(coco.read(options.coco_file), datetime.now(UTC) + CLOCKS)
+    found = checking.report(readers.read(options.coco_file), datetime.now(UTC) + CLOCKS)
     whole.write_json(options.output_file, found)
     kinds = {one["what"]: one["count"] for one in found["findings"]}
     return Counts(

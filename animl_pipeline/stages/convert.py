@@ -10,7 +10,7 @@ from typing import Annotated
 
 from animl_pipeline.catalogue import conversion, reasons
 from animl_pipeline.errors import OptionError
-from animl_pipeline.formats import coco, coco_write, megadetector
+from animl_pipeline.formats import coco_write, megadetector, readers
 from animl_pipeline.running.options import option, settings
 from animl_pipeline.running.stage import Counts
 
@@ -54,7 +54,7 @@ def run(options: Options) -> Counts:
         coco_write.write(options.output_file, catalogue)
         images, boxes = len(catalogue.images), len(catalogue.annotations)
     else:
-        catalogue = coco.read(options.input_file)
+        catalogue = readers.read(options.input_file)
         written, left_out = conversion.convert_to_results(catalogue)
         whose = f"boxes of {options.input_file.name}"
         megadetector.write(options.output_file, written, detector=whose)

@@ -69,7 +69,7 @@ def prepare(options: Options) -> Plan:
     """Read the labels and choose the boxes."""
     from animl_pipeline.artifacts.tables import CROPS
     from animl_pipeline.crops import tables
-    from animl_pipeline.formats import coco, megadetector
+    from animl_pipeline.formats import megadetector, readers
     from animl_pipeline.images.opening import make_size_reader
     from animl_pipeline.sources import ledger
 
@@ -77,7 +77,7 @@ def prepare(options: Options) -> Plan:
     inputs = require_inputs("crop", [options.coco_file, *given])
     for path in given:
         refuse_unfinished_stage(path.parent, "detect")
-    catalogue = coco.read(options.coco_file, size_of=make_size_reader(options.images_dir))
+    catalogue = readers.read(options.coco_file, size_of=make_size_reader(options.images_dir))
     dataset = tables.check_dataset_name(options.dataset or catalogue.dataset)
     results = megadetector.read(options.detections) if options.detections else None
     return Plan(

@@ -20,7 +20,7 @@ from animl_pipeline.catalogue.animl import ARCHIVE_BUCKET, SERVING_BUCKET, find_
 from animl_pipeline.catalogue.records import Image
 from animl_pipeline.errors import ObjectUnavailable, OptionError
 from animl_pipeline.files import whole
-from animl_pipeline.formats import coco
+from animl_pipeline.formats import readers
 from animl_pipeline.running import workers
 from animl_pipeline.running.markers import marker_of
 from animl_pipeline.running.options import option, settings
@@ -88,7 +88,9 @@ class Options:
 
 def run(options: Options) -> Counts:
     """Fetch what is not there yet, and account for every image of the export."""
-    images, problems, key_field = coco.read_images(options.coco_file, key_field=options.key_field)
+    images, problems, key_field = readers.read_images(
+        options.coco_file, key_field=options.key_field
+    )
     rows = [_row(image, options.key_prefix, key_field) for image in images]
     rows += [Row("", name, "", "failed", reason=why) for name, _, why in problems]
     del images
