@@ -479,6 +479,13 @@ def test_detections_that_are_no_results_are_a_message(here: Path, pipeline: Pipe
     assert "md.json: images[0]" in done.err
 
 
+def test_a_coco_file_as_detections_is_called_what_it_is(here: Path, pipeline: Pipeline) -> None:
+    place([fox("aa")])
+    done = pipeline("crop", "--detections", "images/cct.json")
+    assert done.code == 1
+    assert "images/cct.json is a COCO file" in done.err
+
+
 # Names and places
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from animl_pipeline.errors import ImageUnusable
-from animl_pipeline.images import opening
+from animl_pipeline.images import opening, writing
 
 ORIENTATION = 0x0112
 # Where each orientation puts the first row and column of what is stored (EXIF 2.3, 4.6.4 A).
@@ -245,7 +245,7 @@ def test_a_damaged_jpeg_is_a_picture_or_unusable_and_nothing_else(
             damaged[rng.randrange(rng.choice([200, len(damaged)]))] = rng.randrange(256)
         del damaged[rng.choice([len(damaged), rng.randrange(len(damaged))]) :]
         path.write_bytes(damaged)
-        opening.read_comment(path)
+        writing.read_comment(path)
         found = picture_or_reason(path)
         if isinstance(found, str):
             assert found.startswith(("picture is ", "file is not a picture"))
@@ -313,15 +313,15 @@ def test_a_part_is_that_part_of_the_upright_picture(tmp_path: Path, kind: str) -
 
 
 def test_a_longer_side_is_bounded_and_the_other_in_proportion() -> None:
-    assert opening.bound(picture(640, 480), 100).size == (100, 75)
-    assert opening.bound(picture(640, 480), 640).size == (640, 480)
-    assert opening.bound(picture(640, 480), None).size == (640, 480)
-    assert opening.bound(picture(640, 1), 16).size == (16, 1)
+    assert writing.bound(picture(640, 480), 100).size == (100, 75)
+    assert writing.bound(picture(640, 480), 640).size == (640, 480)
+    assert writing.bound(picture(640, 480), None).size == (640, 480)
+    assert writing.bound(picture(640, 1), 16).size == (16, 1)
 
 
 def test_a_bounded_picture_is_smooth_and_not_every_other_pixel() -> None:
     stripes = Image.fromarray(np.tile(np.array([[0, 255]], np.uint8), (64, 32)))
-    found = np.asarray(opening.bound(stripes, 16), dtype=int)
+    found = np.asarray(writing.bound(stripes, 16), dtype=int)
     assert np.abs(found - 127).max() < 30
 
 
@@ -348,48 +348,48 @@ def test_a_picture_of_too_many_pixels_is_too_large_whatever_another_library_told
 
 
 def test_a_saved_jpeg_has_no_chroma_subsampling_and_its_comment(tmp_path: Path) -> None:
-    opening.save_jpeg(picture(), tmp_path / "new" / "a.jpg", quality=95, comment="fingerprint 1")
+    writing.save_jpeg(picture(), tmp_path / "new" / "a.jpg", quality=95, comment="fingerprint 1")
     with Image.open(tmp_path / "new" / "a.jpg") as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
         assert JpegImagePlugin.get_sampling(image) == 0  # 4:4:4
-    assert opening.read_comment(tmp_path / "new" / "a.jpg") == "fingerprint 1"
+    assert writing.read_comment(tmp_path / "new" / "a.jpg") == "fingerprint 1"
 
 
 def test_a_saved_jpeg_is_close_to_the_picture(tmp_path: Path) -> None:
-    opening.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="")
+    writing.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="")
     found = np.asarray(opening.open_upright(tmp_path / "a.jpg"), dtype=int)
     assert np.abs(found - np.asarray(picture())).max() <= 8
 
 
 def test_the_same_picture_is_saved_as_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
-        opening.save_jpeg(picture(), tmp_path / name, quality=95, comment="x")
+        writing.save_jpeg(picture(), tmp_path / name, quality=95, comment="x")
     assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
 
 
 def test_a_picture_that_cannot_be_saved_leaves_the_old_one(tmp_path: Path) -> None:
-    opening.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="old")
+    writing.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="old")
     with pytest.raises(OSError, match="RGBA"):
-        opening.save_jpeg(picture().convert("RGBA"), tmp_path / "a.jpg", quality=95, comment="new")
-    assert opening.read_comment(tmp_path / "a.jpg") == "old"
+        writing.save_jpeg(picture().convert("RGBA"), tmp_path / "a.jpg", quality=95, comment="new")
+    assert writing.read_comment(tmp_path / "a.jpg") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 20, 0.5, 0.99])
 def test_a_jpeg_that_is_not_whole_has_no_comment(tmp_path: Path, kept: float) -> None:
-    opening.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="fingerprint")
+    writing.save_jpeg(picture(), tmp_path / "a.jpg", quality=95, comment="fingerprint")
     content = (tmp_path / "a.jpg").read_bytes()
     size = int(kept * len(content)) if 0 < kept < 1 else int(kept)
     (tmp_path / "a.jpg").write_bytes(content[:size])
-    assert opening.read_comment(tmp_path / "a.jpg") == ""
+    assert writing.read_comment(tmp_path / "a.jpg") == ""
 
 
 def test_a_file_that_is_no_jpeg_or_not_there_has_no_comment(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("text")
     (tmp_path / "b.jpg").write_bytes(jpeg(picture()))
-    assert [opening.read_comment(tmp_path / f"{name}.jpg") for name in "abc"] == ["", "", ""]
+    assert [writing.read_comment(tmp_path / f"{name}.jpg") for name in "abc"] == ["", "", ""]
 
 
 def test_a_decompression_bomb_in_the_place_of_a_crop_has_no_comment(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(png_header(60_000, 60_000))
-    assert opening.read_comment(tmp_path / "a.jpg") == ""
+    assert writing.read_comment(tmp_path / "a.jpg") == ""

@@ -16,7 +16,7 @@ from animl_pipeline.crops.selection import ChosenBox
 from animl_pipeline.crops.settings import CropRule
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files import whole
-from animl_pipeline.images import opening
+from animl_pipeline.images import opening, writing
 from animl_pipeline.running import workers
 from animl_pipeline.running.budget import PixelBudget
 from animl_pipeline.running.progress import progress
@@ -111,14 +111,14 @@ def _write_crops(
     rectangles = [cut.rectangle for cut in todo]
     with memory.taking(opening.count_pixels(picture, rectangles)):
         for crop, cut in zip(opening.cut(picture, rectangles), todo, strict=True):
-            stored = opening.bound(crop, rule.max_side)
-            opening.save_jpeg(stored, cut.target, quality=rule.quality, comment=cut.comment)
+            stored = writing.bound(crop, rule.max_side)
+            writing.save_jpeg(stored, cut.target, quality=rule.quality, comment=cut.comment)
 
 
 def _plan_cut(image: Image, box: ChosenBox, size_px: Size, source_bytes: int, job: Job) -> Cut:
     rule = job.rule
     rectangle = boxes.compute_crop(box.box, *size_px, square=rule.square_crops, margin=rule.margin)
-    stored_px = opening.bound_size(boxes.measure(rectangle), rule.max_side)
+    stored_px = writing.bound_size(boxes.measure(rectangle), rule.max_side)
     decides = [boxes.CROP_RULE_VERSION, rectangle, stored_px, rule.quality, source_bytes]
     fingerprint = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
     target = job.output_dir / name_crop(job.dataset, image.file_name, box.box_id)
@@ -131,7 +131,7 @@ def _is_current(cut: Cut, source_mtime_ns: int) -> bool:
         is_newer = cut.target.stat().st_mtime_ns >= source_mtime_ns
     except FileNotFoundError:
         return False
-    return is_newer and opening.read_comment(cut.target) == cut.comment
+    return is_newer and writing.read_comment(cut.target) == cut.comment
 
 
 def _list_oddities(

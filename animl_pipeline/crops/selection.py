@@ -122,7 +122,7 @@ def _select_of_image(
     detected = _select_detected(image, rows, results, rules) if results else None
     refused = peoples.refused if rows else [Refused(image.file_name, "", "no annotation")]
     for row in peoples.unboxed:
-        why_not = (_why_too_vague(row, rules) or detected.reason) if detected else ""
+        why_not = (_explain_too_vague(row, rules) or detected.reason) if detected else ""
         if why_not or not detected:  # else a detection has taken the label
             reason = "; ".join(filter(None, [row.reason, why_not]))
             refused.append(Refused(image.file_name, row.annotation_id, reason))
@@ -138,7 +138,7 @@ def _select_peoples(image: Image, rows: list[Annotation], rules: SelectionRules)
     boxes: dict[str, ChosenBox] = {}
     refused, unboxed = [], []
     for row in rows:
-        reason = _why_no_crop(row, rules)
+        reason = _explain_no_crop(row, rules)
         if not reason and row.box is None:
             unboxed.append(row)
             continue
@@ -161,7 +161,7 @@ def _select_peoples(image: Image, rows: list[Annotation], rules: SelectionRules)
     return PeoplesBoxes(list(boxes.values()), refused, unboxed)
 
 
-def _why_no_crop(row: Annotation, rules: SelectionRules) -> str:
+def _explain_no_crop(row: Annotation, rules: SelectionRules) -> str:
     """Return why a row gives no crop whatever its box is, or ""."""
     if not row.category:
         return row.reason
@@ -176,7 +176,7 @@ def _is_animal(row: Annotation) -> bool:
     return bool(row.category) and row.category.strip().lower() not in NOT_AN_ANIMAL
 
 
-def _why_too_vague(row: Annotation, rules: SelectionRules) -> str:
+def _explain_too_vague(row: Annotation, rules: SelectionRules) -> str:
     """Return why a row is no label of its image, or ""."""
     if row.sequence_level and not rules.sequence_labels:
         return "a sequence's label says too little about one image for its detections"
@@ -199,7 +199,9 @@ def _select_detected(
     # Of the same box twice the surer one stays.
     for detection in sorted(results.detections[image.file_name], key=lambda box: -box.confidence):
         clipped = clip_box(detection.box)
-        fate = _why_not_cut(detection, clipped.box, labelled, rules) or clipped.reason or no_label
+        fate = (
+            _explain_not_cut(detection, clipped.box, labelled, rules) or clipped.reason or no_label
+        )
         if clipped.box and not fate:
             box_id = name_box("", category, clipped.box)
             if box_id in boxes:
@@ -226,7 +228,7 @@ def _find_label(rows: list[Annotation], rules: SelectionRules) -> tuple[str, str
 
     What no person validated is no label, but it is reason enough to doubt another one.
     """
-    animals = [row for row in rows if _is_animal(row) and not _why_too_vague(row, rules)]
+    animals = [row for row in rows if _is_animal(row) and not _explain_too_vague(row, rules)]
     categories = sorted({row.category for row in animals})
     if not any(row.validated or rules.include_unvalidated for row in animals):
         return "", "its image has no label of an animal"
@@ -235,7 +237,7 @@ def _find_label(rows: list[Annotation], rules: SelectionRules) -> tuple[str, str
     return categories[0], ""
 
 
-def _why_not_cut(
+def _explain_not_cut(
     detection: Detection, box: Box | None, labelled: list[Box], rules: SelectionRules
 ) -> str:
     """Return why a detection is not cut whatever its image's label is, or ""."""

@@ -72,7 +72,7 @@ def make_rows(outcomes: list[Outcome], refused: list[Refused], dataset: str) -> 
     """Return a row for every box of the outcomes; `refused` are the rows without a box to cut."""
     pairs = [(outcome, box) for outcome in outcomes for box in outcome.boxes]
     return Rows(
-        [_crop_row(done.image, box, dataset) for done, box in pairs if not done.failure],
+        [_make_row(done.image, box, dataset) for done, box in pairs if not done.failure],
         refused
         + [
             Refused(done.image.file_name, box.annotation_id, done.failure)
@@ -83,7 +83,7 @@ def make_rows(outcomes: list[Outcome], refused: list[Refused], dataset: str) -> 
     )
 
 
-def _crop_row(image: Image, box: ChosenBox, dataset: str) -> dict[str, Any]:
+def _make_row(image: Image, box: ChosenBox, dataset: str) -> dict[str, Any]:
     x, y, width, height = box.box
     return {
         "crop": name_crop(dataset, image.file_name, box.box_id),

@@ -15,7 +15,7 @@ SETTINGS = "custom_metadata"  # where MegaDetector's package puts what else is t
 Batch = list[tuple[int, DetectedImage]]  # each with its image's time of change in nanoseconds
 
 
-def path_of_unfinished(output_file: Path) -> Path:
+def find_journal(output_file: Path) -> Path:
     """Return the journal that is beside the results until they are whole."""
     return output_file.with_name(f".{output_file.name}.unfinished")
 
@@ -41,7 +41,7 @@ def read_earlier(
         for image in _read_finished(output_file, settings):
             if times_ns.get(image.file_name, written_ns + 1) <= written_ns:
                 earlier[image.file_name] = image
-    for time_ns, image in _read_unfinished(path_of_unfinished(output_file), settings):
+    for time_ns, image in _read_unfinished(find_journal(output_file), settings):
         if times_ns.get(image.file_name) == time_ns:
             earlier[image.file_name] = image
     return earlier

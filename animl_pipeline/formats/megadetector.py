@@ -28,6 +28,10 @@ def read(path: Path) -> Results:
         InputMissing, InputInvalid: with the image's row and what is wrong in it.
     """
     content = json_file.read_object(path, what="a MegaDetector results file", lists=("images",))
+    if "annotations" in content:
+        raise InputInvalid(
+            f"{path} is a COCO file, with people's labels; MegaDetector results were expected."
+        )
     names = content.get("detection_categories")
     names = CATEGORIES if names is None else names
     if not isinstance(names, dict):

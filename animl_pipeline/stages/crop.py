@@ -47,11 +47,6 @@ class Options(SelectionRules, CropRule, Machine):
         option("Fraction of boxes whose image may fail before the exit code is 3.", ge=0.0, le=1.0),
     ] = 0.01
 
-    @property
-    def folder(self) -> Path:
-        """Where the crops and their tables go."""
-        return self.output_dir
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(stage.Plan):

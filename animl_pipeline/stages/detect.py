@@ -33,11 +33,6 @@ class Options(DetectionRules, Machine):
         option("Fraction of images that may fail before the exit code is 3.", ge=0.0, le=1.0),
     ] = 0.01
 
-    @property
-    def folder(self) -> Path:
-        """Where the results go, and the record beside them."""
-        return self.output_file.parent
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(stage.Plan):
@@ -93,7 +88,7 @@ def run(plan: Plan) -> stage.Counts:
         batch_size=looking.choose_batch_size(options.batch_size, detector),
         threads=options.workers,
     )
-    path = unfinished.path_of_unfinished(options.output_file)
+    path = unfinished.find_journal(options.output_file)
     with (
         Journal(path, plan.settings, syncs=True) as journal,
         progress(len(plan.names), title="detect", unit="image", done=len(results)) as bar,
