@@ -20,7 +20,7 @@ def test_every_location_has_a_row_and_they_hold_every_crop() -> None:
 @pytest.mark.parametrize(("locations", "skill"), [(12, 1.6), (9, 5.0)])  # 5: labels are perfect
 def test_the_headline_is_what_the_whole_evaluation_says(locations: int, skill: float) -> None:
     scored = made(locations, seed=104, skill=skill)
-    whole, found = metrics.evaluate(scored), breakdown.headline(scored)
+    whole, found = metrics.measure_split(scored), breakdown.headline(scored)
     for name in ("accuracy", "macro_average_precision"):
         assert found[name] == pytest.approx(whole[name])
         assert found["intervals"][name] == pytest.approx(whole["intervals"][name])

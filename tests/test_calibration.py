@@ -30,7 +30,7 @@ def scored_at(locations: int, probabilities: Floats, truth: Ints) -> Predictions
 def error_of(probabilities: Floats, truth: Ints) -> float:
     labels = [str(label) for label in range(probabilities.shape[1])]
     places = [("d", "a")] * len(truth)
-    found: float = metrics.calibration_figures(
+    found: float = metrics.measure_calibration(
         Predictions.from_arrays(labels, probabilities, truth, places)
     )["ece"]
     return found
@@ -68,7 +68,7 @@ def test_the_temperature_lowers_log_loss_and_calibration_error_of_other_crops() 
     probabilities, truth = made(2, n=2000, sure=2.5)
     labels, places = ["a", "b", "c", "d"], [("d", "a")] * 2000
     before, after = (
-        metrics.calibration_figures(Predictions.from_arrays(labels, soft, truth, places))
+        metrics.measure_calibration(Predictions.from_arrays(labels, soft, truth, places))
         for soft in (probabilities, calibration.soften(probabilities, temperature))
     )
     assert after["log_loss"] < before["log_loss"]
@@ -82,7 +82,7 @@ def test_no_other_temperature_has_less_log_loss() -> None:
         own = calibration.soften(probabilities, temperature)[np.arange(len(truth)), truth]
         return float(-np.log(own).mean())
 
-    best = calibration.least_loss(scored_at(3, probabilities, truth))
+    best = calibration.find_least_loss(scored_at(3, probabilities, truth))
     assert all(loss(best) <= loss(best * factor) for factor in (0.5, 0.9, 1.1, 2))
 
 
@@ -110,7 +110,7 @@ def all_right(locations: int) -> Predictions:
 
 
 def test_where_all_is_right_the_temperature_does_not_run_away_and_falls_with_the_evidence() -> None:
-    assert calibration.least_loss(all_right(30)) < 0.06
+    assert calibration.find_least_loss(all_right(30)) < 0.06
     kept = [calibration.fit_temperature(all_right(locations)) for locations in (3, 4, 6, 10, 30)]
     assert kept == sorted(kept, reverse=True)
     assert kept[0] == 1
@@ -130,13 +130,13 @@ def test_the_temperature_lies_between_1_and_that_of_the_least_loss(
     seed: int, locations: int, sure: float
 ) -> None:
     scored = scored_at(locations, *made(seed, n=60, sure=sure))
-    kept, best = calibration.fit_temperature(scored), calibration.least_loss(scored)
+    kept, best = calibration.fit_temperature(scored), calibration.find_least_loss(scored)
     assert min(1, best) - 1e-6 <= kept <= max(1, best) + 1e-6
 
 
 def test_a_temperature_from_few_locations_that_differ_harms_others_less_than_the_best_fit() -> None:
     many = clustered.made(2000, seed=1)
-    right = calibration.least_loss(many)
+    right = calibration.find_least_loss(many)
     others = calibration.soften(many.probabilities, right)[np.arange(len(many)), many.truth]
     worse = dict.fromkeys(["least loss", "kept"], 0.0)
     for seed in range(40):
@@ -144,7 +144,7 @@ def test_a_temperature_from_few_locations_that_differ_harms_others_less_than_the
         few = Predictions.from_arrays(
             few.labels, calibration.soften(few.probabilities, right), few.truth, few.locations
         )
-        ways = {"least loss": calibration.least_loss, "kept": calibration.fit_temperature}
+        ways = {"least loss": calibration.find_least_loss, "kept": calibration.fit_temperature}
         for name, fit in ways.items():
             soft = calibration.soften(many.probabilities, right * fit(few))
             own = soft[np.arange(len(many)), many.truth]
@@ -154,19 +154,19 @@ def test_a_temperature_from_few_locations_that_differ_harms_others_less_than_the
 
 def test_the_error_of_the_temperature_is_about_that_of_leaving_locations_out() -> None:
     scored = clustered.made(30, seed=3)
-    best = calibration.least_loss(scored)
+    best = calibration.find_least_loss(scored)
     left_out = [
-        np.log(calibration.least_loss(scored.only(scored.group != group)))
+        np.log(calibration.find_least_loss(scored.only(scored.group != group)))
         for group in range(scored.groups)
     ]
-    jackknife = intervals.standard_error(np.array([np.log(best), *left_out]))
-    scaled = calibration.logits(scored.probabilities) / best
+    jackknife = intervals.estimate_error(np.array([np.log(best), *left_out]))
+    scaled = calibration.to_logits(scored.probabilities) / best
     assert calibration._standard_error(scaled, scored) == pytest.approx(jackknife, rel=0.25)
 
 
 def test_the_bins_of_the_diagram_hold_every_row_once() -> None:
     probabilities, truth = made(4)
-    bins = calibration.reliability(probabilities, truth)
+    bins = calibration.measure_reliability(probabilities, truth)
     assert sum(row["n"] for row in bins) == 300
     right = sum(row["n"] * row["accuracy"] for row in bins)
     assert right == pytest.approx((probabilities.argmax(axis=1) == truth).sum())

@@ -24,13 +24,13 @@ def held(locations: int, data_sets: int) -> tuple[float, float]:
             [("crop", f"{row:06}") for row in range(len(scored))],
         )
         drawn = macro(each_alone, intervals.draw(each_alone.groups, seed)[:, :200])
-        low, high = intervals.percentiles(drawn) or (np.nan, np.nan)
+        low, high = intervals.bound_percentiles(drawn) or (np.nan, np.nan)
         cropwise += low <= truth <= high
     return ours / data_sets, cropwise / data_sets
 
 
 def macro(scored: Predictions, weights: np.ndarray) -> np.ndarray:
-    return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
+    return metrics.average_known(metrics.compute_label_aps(scored, weights))
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says_and_a_crop_wise_one_does_not() -> (
@@ -44,7 +44,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says_and_a_crop_wise_
 def test_the_standard_error_of_a_mean_is_the_textbook_one() -> None:
     sample = np.random.default_rng(0).normal(5, 2, 30)
     left_out = (sample.sum() - sample) / 29
-    found = intervals.standard_error(np.append(sample.mean(), left_out))
+    found = intervals.estimate_error(np.append(sample.mean(), left_out))
     assert found == pytest.approx(stats.sem(sample))
 
 
@@ -104,8 +104,8 @@ def test_the_same_seed_draws_the_same_locations_and_as_many_as_there_are() -> No
 
 def test_percentiles_need_half_of_the_draws() -> None:
     drawn = np.append(np.full(10, np.nan), np.linspace(0, 1, 9))
-    assert intervals.percentiles(drawn) is None
-    assert intervals.percentiles(np.append(drawn, 1.0)) is not None
+    assert intervals.bound_percentiles(drawn) is None
+    assert intervals.bound_percentiles(np.append(drawn, 1.0)) is not None
 
 
 @settings(deadline=None)
@@ -114,12 +114,12 @@ def test_the_interval_of_a_gap_is_wider_than_that_of_either_side_and_within_its_
     figures: list[float],
 ) -> None:
     (low, one, high), (least, other, most) = sorted(figures[:3]), sorted(figures[3:])
-    below, above = intervals.unpaired(one, other, [low, high], [least, most])
+    below, above = intervals.subtract_unpaired(one, other, [low, high], [least, most])
     assert above - below >= max(high - low, most - least) - 1e-9
     assert -1 - 1e-9 <= below <= one - other + 1e-9
     assert one - other - 1e-9 <= above <= 1 + 1e-9
 
 
 def test_the_interval_of_a_gap_of_means_is_the_textbook_one() -> None:
-    below, above = intervals.unpaired(5.0, 3.0, [5 - 3, 5 + 3], [3 - 4, 3 + 4])
+    below, above = intervals.subtract_unpaired(5.0, 3.0, [5 - 3, 5 + 3], [3 - 4, 3 + 4])
     assert (below, above) == (2 - 5, 2 + 5)

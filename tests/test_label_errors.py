@@ -13,7 +13,7 @@ def test_planted_errors_come_first() -> None:
     truth = clean.truth.copy()
     truth[flipped] = (truth[flipped] + rng.integers(1, 5, len(flipped))) % 5
     planted = Predictions.from_arrays(clean.labels, clean.probabilities, truth, clean.locations)
-    order, _, suggested = label_errors.ranked(planted)
+    order, _, suggested = label_errors.rank_suspects(planted)
     first = order[: len(clean) // 10]
     found = np.isin(flipped, first)
     assert found.mean() >= 0.6
@@ -26,14 +26,14 @@ def test_the_margin_is_how_much_likelier_the_best_other_label_is() -> None:
     scored = Predictions.from_arrays(
         ["a", "b", "c"], probabilities, np.array([1, 0]), [("d", "x")] * 2
     )
-    margin, best = label_errors.margins(scored)
+    margin, best = label_errors.compute_margins(scored)
     assert margin == pytest.approx(np.log([2, 2 / 7]))
     assert best.tolist() == [2, 1]
 
 
 def test_what_the_classifier_would_label_so_too_is_not_suspected() -> None:
     scored = made(10, seed=1)
-    order, margin, _ = label_errors.ranked(scored)
+    order, margin, _ = label_errors.rank_suspects(scored)
     assert set(order) == set(np.flatnonzero(~scored.right))
     assert (np.diff(margin) <= 0).all()
 
@@ -42,4 +42,4 @@ def test_one_label_alone_has_no_suspects() -> None:
     scored = Predictions.from_arrays(
         ["a"], np.ones((3, 1)), np.zeros(3, dtype=int), [("d", "x")] * 3
     )
-    assert len(label_errors.ranked(scored)[0]) == 0
+    assert len(label_errors.rank_suspects(scored)[0]) == 0

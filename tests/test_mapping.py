@@ -23,7 +23,7 @@ def written(folder: Path, content: Any) -> Path:
 
 def test_a_mapping_is_read_in_its_order(tmp_path: Path) -> None:
     content = {"skunk": ["skunk"], "fox": ["island fox", "grey fox"], "other": []}
-    found = mapping.read(written(tmp_path, content), members=MEMBERS)
+    found = mapping.read_mapping(written(tmp_path, content), members=MEMBERS)
     assert found == content
     assert list(found) == ["skunk", "fox", "other"]
 
@@ -44,18 +44,18 @@ def test_a_mapping_is_read_in_its_order(tmp_path: Path) -> None:
 )
 def test_what_is_no_mapping_is_a_message(tmp_path: Path, content: Any, words: str) -> None:
     with pytest.raises(InputInvalid, match=words):
-        mapping.read(written(tmp_path, content), members=MEMBERS)
+        mapping.read_mapping(written(tmp_path, content), members=MEMBERS)
 
 
 def test_a_target_that_is_no_label_of_the_dataset_is_a_message(tmp_path: Path) -> None:
     path = written(tmp_path, {"foxx": ["grey fox"]})
     with pytest.raises(InputInvalid, match=r"'foxx' is no label here \(fox, jay\)"):
-        mapping.read(path, members=MEMBERS, targets=["fox", "jay"])
+        mapping.read_mapping(path, members=MEMBERS, targets=["fox", "jay"])
 
 
 def test_a_mapping_that_is_not_there_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match=r"map\.json"):
-        mapping.read(tmp_path / "map.json", members=MEMBERS)
+        mapping.read_mapping(tmp_path / "map.json", members=MEMBERS)
 
 
 @settings(deadline=None, max_examples=50)
@@ -77,5 +77,5 @@ def test_a_row_without_any_member_is_even() -> None:
 
 
 def test_labels_of_one_name_are_matched_whatever_their_case() -> None:
-    found = mapping.by_name(["Jay", "wolf"], members=MEMBERS)
+    found = mapping.match_by_name(["Jay", "wolf"], members=MEMBERS)
     assert found == {"Jay": ["jay"], "wolf": []}

@@ -18,7 +18,7 @@ class Batches(list[Any]):
 
     def __init__(self, scored: Predictions, crops: list[str]) -> None:
         weights = md_evaluator._weights(scored).astype(np.float32)
-        logits = torch.tensor(calibration.logits(scored.probabilities)).float()
+        logits = torch.tensor(calibration.to_logits(scored.probabilities)).float()
         truth = torch.tensor(scored.truth)
         step = range(0, len(scored), 16)
         super().__init__(
@@ -57,7 +57,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     # Not in the order of names, and one without examples of a label.
     scored = {"val": whole.only(whole.truth != 2), "test": made(4, seed=0)}
     crops = {name: [f"{name}/{i}.jpg" for i in range(len(s))] for name, s in scored.items()}
-    md_evaluator.write(ours, scored, crops)
+    md_evaluator.write_md_files(ours, scored, crops)
     with warnings.catch_warnings(action="ignore"):  # it calls pandas as of old
         its_files(its, scored, crops)
     return ours, its
@@ -86,6 +86,6 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     scored = {"test": made(4, seed=0)}
     crops = {"test": [str(i) for i in range(len(scored["test"]))]}
     for folder in ("one", "two"):
-        md_evaluator.write(tmp_path / folder, scored, crops)
+        md_evaluator.write_md_files(tmp_path / folder, scored, crops)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()

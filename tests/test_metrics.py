@@ -35,7 +35,7 @@ def figures(seed: int = 0, **wanted: int) -> tuple[dict[str, Any], Floats, Ints]
     probabilities, truth, places = made(seed, **wanted)
     labels = [f"label {i}" for i in range(probabilities.shape[1])]
     return (
-        metrics.evaluate(Predictions.from_arrays(labels, probabilities, truth, places)),
+        metrics.measure_split(Predictions.from_arrays(labels, probabilities, truth, places)),
         probabilities,
         truth,
     )
@@ -57,7 +57,7 @@ def scored_rows(draw: st.DrawFn) -> tuple[Floats, NDArray[np.bool_], int]:
 def test_average_precision_is_scikit_learns(rows: tuple[Floats, NDArray[np.bool_], int]) -> None:
     scores, positive, _ = rows
     group = np.zeros(len(scores), dtype=np.int64)
-    found = metrics.average_precision(scores, positive, group, np.ones((1, 1)))
+    found = metrics.compute_average_precision(scores, positive, group, np.ones((1, 1)))
     assert found.shape == (1,)
     assert found[0] == pytest.approx(sk.average_precision_score(positive, scores), abs=1e-12)
 
@@ -72,7 +72,7 @@ def test_average_precision_under_many_weightings_is_scikit_learns_under_each(
     size = (3, len(scores))
     weights = rng.integers(0, 4, size).astype(float) if whole else rng.random(size)
     weights[:, np.flatnonzero(positive)[0]] += 1
-    found = metrics.average_precision(scores, positive, np.arange(len(scores)), weights.T)
+    found = metrics.compute_average_precision(scores, positive, np.arange(len(scores)), weights.T)
     expected = [sk.average_precision_score(positive, scores, sample_weight=w) for w in weights]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
@@ -80,13 +80,15 @@ def test_average_precision_under_many_weightings_is_scikit_learns_under_each(
 def test_average_precision_without_a_weighted_positive_has_no_value() -> None:
     scores, positive = np.array([0.9, 0.5, 0.1]), np.array([True, False, False])
     weights = np.array([[0.0, 1, 1], [0, 0, 0]]).T
-    found = metrics.average_precision(scores, positive, np.arange(3), weights)
+    found = metrics.compute_average_precision(scores, positive, np.arange(3), weights)
     assert np.isnan(found).all()
 
 
 def test_a_constant_score_has_the_prevalence_as_average_precision() -> None:
     positive = np.arange(16) < 2
-    found = metrics.average_precision(np.full(16, 0.3), positive, np.arange(16), np.ones((16, 1)))
+    found = metrics.compute_average_precision(
+        np.full(16, 0.3), positive, np.arange(16), np.ones((16, 1))
+    )
     assert found[0] == 2 / 16
 
 
@@ -131,7 +133,7 @@ def test_the_confusion_matrix_is_scikit_learns_with_a_row_for_every_label() -> N
 
 def test_log_loss_stays_finite_where_the_true_label_got_nothing() -> None:
     probabilities, truth = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 1])
-    found = metrics.evaluate(
+    found = metrics.measure_split(
         Predictions.from_arrays(["fox", "bird"], probabilities, truth, [("d", "a")] * 2)
     )
     assert found["log_loss"] == pytest.approx(sk.log_loss([1, 1], probabilities, labels=[0, 1]))
@@ -141,7 +143,9 @@ def test_log_loss_stays_finite_where_the_true_label_got_nothing() -> None:
 def test_top_k_accuracy_is_scikit_learns_with_ties(seed: int) -> None:
     probabilities, truth, places = made(seed, labels=7)
     probabilities = probabilities.round(1)
-    found = metrics.evaluate(Predictions.from_arrays(list("abcdefg"), probabilities, truth, places))
+    found = metrics.measure_split(
+        Predictions.from_arrays(list("abcdefg"), probabilities, truth, places)
+    )
     for k in (3, 5):
         expected = sk.top_k_accuracy_score(truth, probabilities, k=k, labels=range(7))
         assert found[f"top_{k}_accuracy"] == pytest.approx(expected, abs=1e-12)
@@ -175,7 +179,7 @@ def test_a_label_that_is_never_predicted_has_no_precision_and_counts_as_zero_in_
     scored = Predictions.from_arrays(
         ["fox", "bird"], probabilities, np.array([0, 0, 1]), [("d", "a")] * 3
     )
-    found = metrics.evaluate(scored)
+    found = metrics.measure_split(scored)
     assert found["per_label"]["bird"]["precision"] is None
     assert found["per_label"]["bird"]["recall"] == 0
     assert found["macro_precision"] == pytest.approx(1 / 3)
@@ -185,7 +189,7 @@ def test_a_label_that_is_never_predicted_has_no_precision_and_counts_as_zero_in_
 def test_one_label_alone_has_every_figure() -> None:
     places = [("d", "a"), ("d", "a"), ("d", "b"), ("d", "c")]
     scored = Predictions.from_arrays(["fox"], np.ones((4, 1)), np.zeros(4, dtype=np.int64), places)
-    found = metrics.evaluate(scored)
+    found = metrics.measure_split(scored)
     for name in ("accuracy", "balanced_accuracy", "macro_average_precision", "macro_f1"):
         assert found[name] == 1
     assert (found["log_loss"], found["ece"]) == (0, 0)
@@ -228,7 +232,7 @@ def test_every_figure_but_the_calibration_error_has_an_interval() -> None:
 
 def intervals_of(places: Places, seed: int = 0, n: int = 200) -> dict[str, Any]:
     probabilities, truth, _ = made(seed, n=n)
-    return metrics.evaluate(Predictions.from_arrays(LABELS, probabilities, truth, places))[
+    return metrics.measure_split(Predictions.from_arrays(LABELS, probabilities, truth, places))[
         "intervals"
     ]
 
@@ -248,8 +252,8 @@ def test_names_with_line_breaks_are_not_taken_for_each_other() -> None:
 def test_seeing_every_crop_twice_leaves_the_intervals_as_they_are() -> None:
     probabilities, truth, places = made(0)
     once = Predictions.from_arrays(LABELS, probabilities, truth, places)
-    twice = metrics.evaluate(once.only(np.repeat(np.arange(200), 2)))["intervals"]
-    for name, interval in metrics.evaluate(once)["intervals"].items():
+    twice = metrics.measure_split(once.only(np.repeat(np.arange(200), 2)))["intervals"]
+    for name, interval in metrics.measure_split(once)["intervals"].items():
         assert twice[name] == pytest.approx(interval, abs=1e-9)
 
 
@@ -264,7 +268,7 @@ def test_more_locations_make_narrower_intervals() -> None:
 def test_a_label_at_one_location_has_no_interval() -> None:
     probabilities, truth, _ = made(0)
     places = [("island", "camera 9" if label == 4 else f"camera {label}") for label in truth]
-    found = metrics.evaluate(Predictions.from_arrays(LABELS, probabilities, truth, places))[
+    found = metrics.measure_split(Predictions.from_arrays(LABELS, probabilities, truth, places))[
         "intervals"
     ]
     assert found["average_precision/skunk"] is None
@@ -275,7 +279,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     probabilities, truth, places = made(0)
     there = Predictions.from_arrays(LABELS, probabilities, truth, places)
     order = np.random.default_rng(1).permutation(len(truth))
-    expected, found = metrics.evaluate(there), metrics.evaluate(there.only(order))
+    expected, found = metrics.measure_split(there), metrics.measure_split(there.only(order))
     assert found["confusion_matrix"] == expected["confusion_matrix"]
     assert found["macro_average_precision"] == pytest.approx(expected["macro_average_precision"])
     for name, interval in expected["intervals"].items():
@@ -308,7 +312,7 @@ def test_more_locations_than_groups_share_them_and_each_row_counts_once() -> Non
     scored = Predictions.from_arrays(LABELS, probabilities, truth, places)
     assert scored.groups == 500
     assert set(np.bincount(scored.group)) == {2, 3}
-    assert metrics.evaluate(scored)["accuracy"] == pytest.approx(scored.right.mean())
+    assert metrics.measure_split(scored)["accuracy"] == pytest.approx(scored.right.mean())
 
 
 def test_the_change_of_log_loss_is_the_difference_of_both_on_the_same_rows() -> None:
@@ -316,7 +320,7 @@ def test_the_change_of_log_loss_is_the_difference_of_both_on_the_same_rows() -> 
     soft = calibration.soften(before.probabilities, 1.4)
     after = Predictions.from_arrays(before.labels, soft, before.truth, before.locations)
     losses = [sk.log_loss(before.truth, one.probabilities) for one in (before, after)]
-    found = metrics.log_loss_change(before, after)
+    found = metrics.compare_log_loss(before, after)
     assert found["log_loss"] == pytest.approx(losses[1] - losses[0], abs=1e-12)
     assert found["interval"][0] < found["log_loss"] < found["interval"][1]
 
@@ -326,7 +330,9 @@ def test_a_mean_of_labels_that_are_all_right_is_no_surer_than_they_are() -> None
     truth = np.array([0, 1, 2] * 12)
     probabilities[2] = [0.2, 0.5, 0.3]  # one crop of the last label is taken for the second
     places = [("d", str(row // 3 % 6)) for row in range(36)]
-    found = metrics.evaluate(Predictions.from_arrays(["a", "b", "c"], probabilities, truth, places))
+    found = metrics.measure_split(
+        Predictions.from_arrays(["a", "b", "c"], probabilities, truth, places)
+    )
     ends = found["intervals"]
     plain = intervals.jackknife(
         metrics.figures(

@@ -19,10 +19,12 @@ def test_no_other_threshold_with_the_wanted_figure_keeps_more_or_errs_less(
     positive[0] = True
     precision, recall, thresholds = precision_recall_curve(positive, scores)
     reach = thresholds[precision[:-1] >= wanted]
-    found = operating.threshold(scores, positive, figure="precision", wanted=wanted)
+    found = operating.choose_threshold(scores, positive, figure="precision", wanted=wanted)
     assert found == (reach.min() if len(reach) else None)
     reach = thresholds[recall[:-1] >= wanted]
-    assert operating.threshold(scores, positive, figure="recall", wanted=wanted) == reach.max()
+    assert (
+        operating.choose_threshold(scores, positive, figure="recall", wanted=wanted) == reach.max()
+    )
 
 
 @settings(deadline=None, max_examples=100)
@@ -32,7 +34,7 @@ def test_a_rounded_threshold_takes_the_rows_of_the_score_it_stands_for(
 ) -> None:
     values = np.array(sorted(scores, reverse=True))
     index = data.draw(st.integers(0, len(values) - 1))
-    found = operating.rounded(values, index)
+    found = operating.round_down(values, index)
     assert ((values >= found) == (values >= values[index])).all()
     assert found == round(found, 3) or len(repr(found)) <= len(repr(float(values[index])))
 
@@ -42,18 +44,18 @@ def test_a_rounded_threshold_takes_the_rows_of_the_score_it_stands_for(
     [([0.999998, 0.5], 0.999), ([0.999998, 0.9999], 0.99999), ([0.25, 0.1], 0.25)],
 )
 def test_a_threshold_is_rounded_down_to_few_decimals(scores: list[float], expected: float) -> None:
-    assert operating.rounded(np.array(scores), 0) == expected
+    assert operating.round_down(np.array(scores), 0) == expected
 
 
 def test_a_label_without_examples_has_no_threshold() -> None:
     nobody = np.zeros(4, dtype=bool)
     for figure in ("precision", "recall"):
-        assert operating.threshold(np.ones(4), nobody, figure=figure, wanted=0.0) is None
+        assert operating.choose_threshold(np.ones(4), nobody, figure=figure, wanted=0.0) is None
 
 
 def test_figures_at_a_threshold_are_scikit_learns() -> None:
     scored = made(20, seed=0)
-    found = operating.at_threshold(scored, 1, 0.4)
+    found = operating.measure_threshold(scored, 1, 0.4)
     taken, own = scored.probabilities[:, 1] >= 0.4, scored.truth == 1
     assert found["precision"] == pytest.approx(precision_score(own, taken))
     assert found["recall"] == pytest.approx(recall_score(own, taken))
@@ -63,7 +65,7 @@ def test_figures_at_a_threshold_are_scikit_learns() -> None:
 
 def test_thresholds_reach_the_wanted_figures_where_they_were_chosen() -> None:
     val, test = made(40, seed=0), made(40, seed=1)
-    found = operating.points(val, test, {"precision": 0.8, "recall": 0.7})
+    found = operating.check_thresholds(val, test, {"precision": 0.8, "recall": 0.7})
     for figure, wanted in (("precision", 0.8), ("recall", 0.7)):
         rows = found[figure]["per_label"]
         reached = [row["chosen"][figure] for row in rows.values() if row["chosen"]]
@@ -75,7 +77,7 @@ def test_a_wanted_figure_lies_in_the_interval_of_what_the_threshold_gives_elsewh
     inside = []
     for seed in range(10):
         val, test = made(60, seed=seed), made(60, seed=1000 + seed)
-        rows = operating.points(val, test, {"precision": 0.8, "recall": 0.8})
+        rows = operating.check_thresholds(val, test, {"precision": 0.8, "recall": 0.8})
         inside += [
             ends[1] >= 0.8
             for figure in ("precision", "recall")
@@ -89,7 +91,7 @@ def test_a_wanted_figure_that_no_threshold_reaches_is_none() -> None:
     scored = Predictions.from_arrays(
         ["a", "b"], np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([1, 0]), [("d", "x")] * 2
     )
-    row = operating.points(scored, scored, {"precision": 0.9, "recall": 0.5})["precision"]
+    row = operating.check_thresholds(scored, scored, {"precision": 0.9, "recall": 0.5})["precision"]
     assert row["per_label"]["a"] == {"threshold": None, "chosen": None, "checked": None}
 
 
@@ -132,7 +134,7 @@ def of_empties(empty: list[float], truth: list[int]) -> Predictions:
 
 def test_empties_are_skipped_from_the_surest_down_until_too_many_animals_are_lost() -> None:
     scored = of_empties([0.99, 0.9, 0.8, 0.7, 0.6, 0.5], [0, 0, 1, 0, 1, 1])
-    rows = operating.skipped_empties(scored, scored, 0)
+    rows = operating.measure_skipped_empties(scored, scored, 0)
     assert [row["loss"] for row in rows] == [0.0, 0.01, 0.05]
     assert rows[0]["with_hindsight"] == pytest.approx(2 / 3)
     assert rows[0]["checked"] == {"skipped": pytest.approx(2 / 3), "loss": 0}
@@ -141,7 +143,7 @@ def test_empties_are_skipped_from_the_surest_down_until_too_many_animals_are_los
 def test_the_threshold_of_empties_is_chosen_on_val_and_loses_here_what_it_loses() -> None:
     val = of_empties([0.9, 0.6, 0.3], [0, 0, 1])
     test = of_empties([0.9, 0.8, 0.7, 0.5], [0, 1, 0, 0])
-    row = operating.skipped_empties(val, test, 0)[0]
+    row = operating.measure_skipped_empties(val, test, 0)[0]
     assert row["threshold"] == 0.6
     assert row["checked"] == {"skipped": pytest.approx(2 / 3), "loss": 1}
     assert row["with_hindsight"] == pytest.approx(1 / 3)
@@ -149,20 +151,20 @@ def test_the_threshold_of_empties_is_chosen_on_val_and_loses_here_what_it_loses(
 
 def test_no_animal_is_risked_where_no_further_empty_is_skipped_for_it() -> None:
     val = of_empties([0.9, *np.linspace(0.5, 0.1, 20)], [0] + [1] * 20)
-    assert [row["threshold"] for row in operating.skipped_empties(val, val, 0)] == [0.9] * 3
+    assert [row["threshold"] for row in operating.measure_skipped_empties(val, val, 0)] == [0.9] * 3
 
 
 def test_where_an_animal_is_surest_to_be_empty_nothing_is_skipped() -> None:
     scored = of_empties([0.9, 0.8], [1, 0])
-    row = operating.skipped_empties(scored, scored, 0)[0]
+    row = operating.measure_skipped_empties(scored, scored, 0)[0]
     assert row["threshold"] is None
     assert row["checked"] == {"skipped": 0, "loss": 0}
 
 
 def test_without_an_empty_the_share_that_is_skipped_is_not_known() -> None:
     none, some = of_empties([0.9, 0.2], [1, 1]), of_empties([0.8, 0.1], [0, 1])
-    row = operating.skipped_empties(some, none, 0)[0]
+    row = operating.measure_skipped_empties(some, none, 0)[0]
     assert (row["with_hindsight"], row["checked"]) == (None, {"skipped": None, "loss": 0.5})
     for val in (None, none):
-        row = operating.skipped_empties(val, some, 0)[0]
+        row = operating.measure_skipped_empties(val, some, 0)[0]
         assert row == {"loss": 0.0, "with_hindsight": 1.0, "checked": None}

@@ -31,17 +31,17 @@ def figures(
     sureness = operating.image_sureness(split, split.images)
     suspects = label_error_table(split)
     empty = split.labels.index(empty_label) if empty_label in split.labels else None
-    return metrics.evaluate(split) | {
+    return metrics.measure_split(split) | {
         "guessing": guessing(split),
         "by_location": breakdown.by_location(split),
         "groups": breakdown.groups(split, split.grey, width * height),
         "sequences": breakdown.sequences(split, split.sequences),
         "calibration": calibrated(split, temperature),
-        "operating_points": operating.points(val, split, wanted) if val else None,
+        "operating_points": operating.check_thresholds(val, split, wanted) if val else None,
         "review": operating.review(chosen_on, sureness),
         "empties": None
         if empty is None
-        else operating.skipped_empties(val if val else None, split, empty),
+        else operating.measure_skipped_empties(val if val else None, split, empty),
         "mistakes": mistakes(split),
         "label_errors": {"n": len(suspects), "examples": examples(suspects)},
     }
@@ -68,9 +68,9 @@ def calibrated(scored: Predictions, temperature: float | None) -> dict[str, Any]
     after = dataclasses.replace(scored, probabilities=soft)
     return {
         "temperature": temperature,
-        "before": metrics.calibration_figures(scored),
-        "after": metrics.calibration_figures(after),
-        "change": metrics.log_loss_change(scored, after),
+        "before": metrics.measure_calibration(scored),
+        "after": metrics.measure_calibration(after),
+        "change": metrics.compare_log_loss(scored, after),
     }
 
 
@@ -89,7 +89,7 @@ def mistakes(split: Predictions) -> dict[str, Any]:
 
 def label_error_table(split: Predictions) -> pd.DataFrame:
     """Return the rows of tables.LABEL_ERRORS, the likeliest error first."""
-    order, margin, suggested = label_errors.ranked(split)
+    order, margin, suggested = label_errors.rank_suspects(split)
     columns = ["image", "image_id", "annotation_id", "crop", "dataset", "location", "label"]
     return (
         split.rows.loc[order, columns]

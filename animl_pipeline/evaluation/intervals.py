@@ -19,13 +19,13 @@ precision, 0.95 being wanted (`scripts/bench evaluate --only coverage`):
 Near 1 the logit makes it wide below, and has to: of a classifier whose macro average precision is
 0.98 it holds the truth in 0.90 of 150 data sets of 6 locations and 0.95 of those of 12; without the
 logit in 0.71 and 0.86. A label that is right at every location shows no spread, yet a few locations
-do not make it certain: its own doubt is added to that of the mean (`widened`), with 0.98 for both.
+do not make it certain: its own doubt is added to that of the mean (`widen`), with 0.98 for both.
 
 **One figure at two sets of locations.** The two are independent, so the distances from each to the
-ends of its own interval add as squares (`unpaired`): the doubt of perfect labels is in both.
+ends of its own interval add as squares (`subtract_unpaired`): the doubt of perfect labels is in both.
 
 **Two classifiers: the paired bootstrap.** Both are scored on the same draws of locations, and the
-percentiles of their difference are widened to Student's t (`paired`). The percentiles alone tell
+percentiles of their difference are widened to Student's t (`bound_paired`). The percentiles alone tell
 equal classifiers apart far too often at few locations. Share of 400 simulated pairs that are told
 apart, by macro average precision and by accuracy, 0.05 being wanted; and of pairs of 0.80 and 0.59
 (`scripts/bench evaluate --only verdicts`):
@@ -76,12 +76,12 @@ def jackknife(
     """
     value, left_out = values[0], values[1:]
     groups = len(left_out) if groups is None else groups
-    error = standard_error(values)
+    error = estimate_error(values)
     if groups < 2 or np.isnan(value) or np.isnan(error):
         return None
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * error
     if scale == "logit" and value in {0, 1}:
-        return [1 - doubt(groups), 1.0] if value == 1 else [0.0, doubt(groups)]
+        return [1 - bound_doubt(groups), 1.0] if value == 1 else [0.0, bound_doubt(groups)]
     if reach == 0 or scale == "plain":
         return [float(value - reach), float(value + reach)]
     if scale == "log":
@@ -92,12 +92,12 @@ def jackknife(
     return [float(special.expit(middle - reach)), float(special.expit(middle + reach))]
 
 
-def doubt(groups: int) -> float:
+def bound_doubt(groups: int) -> float:
     """Return how far from 1 a share may be that was 1 at each of so many locations."""
     return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / groups))
 
 
-def widened(ends: list[float], mean: float, doubts: Floats, *, perfect: Bools) -> list[float]:
+def widen(ends: list[float], mean: float, doubts: Floats, *, perfect: Bools) -> list[float]:
     """Return the interval of a mean over labels with the doubt of those that show no spread added.
 
     `doubts` (labels,) is 0 for those that show some; `perfect` (labels,) are at 1, the others at 0.
@@ -111,7 +111,7 @@ def widened(ends: list[float], mean: float, doubts: Floats, *, perfect: Bools) -
     return [max(0.0, float(low)), min(1.0, float(high))]
 
 
-def standard_error(values: Floats) -> float:
+def estimate_error(values: Floats) -> float:
     """Return the jackknife's standard error from values (1 + m,) under `leave_one_out` weights.
 
     Where the figure has no value without a location, that location is taken to change nothing.
@@ -124,7 +124,7 @@ def standard_error(values: Floats) -> float:
     return float(np.sqrt((m - 1) / m * ((left_out - left_out.mean()) ** 2).sum()))
 
 
-def percentiles(drawn: Floats) -> list[float] | None:
+def bound_percentiles(drawn: Floats) -> list[float] | None:
     """Return the bootstrap's interval from values (m,); None where most draws have no value."""
     known = drawn[~np.isnan(drawn)]
     if 2 * len(known) < len(drawn):
@@ -133,7 +133,7 @@ def percentiles(drawn: Floats) -> list[float] | None:
     return [float(end) for end in np.percentile(known, [tail, 100 - tail])]
 
 
-def paired(values: Floats, groups: int) -> list[float] | None:
+def bound_paired(values: Floats, groups: int) -> list[float] | None:
     """Return the interval of a difference from its values (1 + m,) under `draw` weights.
 
     Each end is the further of two: Student's t for the number of locations with the draws' own
@@ -141,7 +141,7 @@ def paired(values: Floats, groups: int) -> list[float] | None:
     normal; both for draws of n spreading by (n - 1) / n of the truth (Efron 1982). None at fewer
     than `LOCATIONS_MIN` locations, or where most draws have no value.
     """
-    ends = percentiles(values[1:])
+    ends = bound_percentiles(values[1:])
     if ends is None or groups < LOCATIONS_MIN:
         return None
     tail, value = (1 + CONFIDENCE) / 2, float(values[0])
@@ -151,7 +151,9 @@ def paired(values: Floats, groups: int) -> list[float] | None:
     return [min(low, value - reach), max(high, value + reach)]
 
 
-def unpaired(one: float, other: float, ends: list[float], other_ends: list[float]) -> list[float]:
+def subtract_unpaired(
+    one: float, other: float, ends: list[float], other_ends: list[float]
+) -> list[float]:
     """Return the interval of one figure less another of other locations, from that of each.
 
     The difference is lowest where the one is low and the other high: the distances to those ends

@@ -1,4 +1,4 @@
-"""Labels that are likely wrong: the crops of which the classifier is surest that they are not so.
+"""Rank labels that are likely wrong: the classifier is surest that these are not so.
 
 They are ranked by the margin: the log of the most probable other label's probability over the
 label's own. It needs no second network, and no temperature changes its order by much.
@@ -10,22 +10,22 @@ from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
 from animl_pipeline.evaluation import calibration
 
 
-def margins(scored: Predictions) -> tuple[Floats, Ints]:
+def compute_margins(predictions: Predictions) -> tuple[Floats, Ints]:
     """Return for each row the margin of the best other label over its own, and that label (n,)."""
-    logits, rows = calibration.logits(scored.probabilities), np.arange(len(scored))
-    own = logits[rows, scored.truth]
+    logits, rows = calibration.to_logits(predictions.probabilities), np.arange(len(predictions))
+    own = logits[rows, predictions.truth]
     others = logits.copy()
-    others[rows, scored.truth] = -np.inf
+    others[rows, predictions.truth] = -np.inf
     best = others.argmax(axis=1)
     return others[rows, best] - own, np.asarray(best)
 
 
-def ranked(scored: Predictions) -> tuple[Ints, Floats, Ints]:
+def rank_suspects(predictions: Predictions) -> tuple[Ints, Floats, Ints]:
     """Return the rows from the likeliest error down, their margins, and the label suggested.
 
     Bools that the classifier would label as they are labelled are not among them.
     """
-    margin, suggested = margins(scored)
+    margin, suggested = compute_margins(predictions)
     order = np.argsort(-margin, kind="stable")
     order = order[margin[order] > 0]
     return order, margin[order], suggested[order]

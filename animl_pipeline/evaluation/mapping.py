@@ -8,7 +8,7 @@ from animl_pipeline.files import whole
 Mapping = dict[str, list[str]]
 
 
-def read(path: Path, *, members: list[str], targets: list[str] | None = None) -> Mapping:
+def read_mapping(path: Path, *, members: list[str], targets: list[str] | None = None) -> Mapping:
     """Return {target: [label of the classifier, ...]}, as MegaDetector's evaluator takes it.
 
     `targets` are all there may be; None: any.
@@ -22,14 +22,14 @@ def read(path: Path, *, members: list[str], targets: list[str] | None = None) ->
     taken: dict[str, str] = {}
     for target, names in content.items():
         if targets is not None and target not in targets:
-            raise InputInvalid(f"{path}: {target!r} is no label here ({_some(targets)}).")
+            raise InputInvalid(f"{path}: {target!r} is no label here ({_list_some(targets)}).")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputInvalid(f"{path}: {target!r} is not a list of labels.")
         for name in names:
             if name not in members:
                 raise InputInvalid(
                     f"{path}: {target!r} names {name!r}, which the classifier does not know "
-                    f"({_some(members)})."
+                    f"({_list_some(members)})."
                 )
             if name in taken:
                 raise InputInvalid(f"{path}: {name!r} is in {taken[name]!r} and in {target!r}.")
@@ -37,11 +37,11 @@ def read(path: Path, *, members: list[str], targets: list[str] | None = None) ->
     return content
 
 
-def _some(names: list[str]) -> str:
+def _list_some(names: list[str]) -> str:
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
 
 
-def by_name(targets: list[str], *, members: list[str]) -> Mapping:
+def match_by_name(targets: list[str], *, members: list[str]) -> Mapping:
     """Return for each target the labels of the same name, whatever their case; may be none."""
     return {
         target: [name for name in members if name.casefold() == target.casefold()]

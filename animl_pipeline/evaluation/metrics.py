@@ -1,255 +1,238 @@
-"""Arrays in, figures out: average precision and what else an evaluation reports.
+"""Compute all metrics that an evaluation reports, and their intervals, from predictions."""
 
-Average precision of a label, one against the rest: AP = sum over k of (R_k - R_(k-1)) P_k, with
-precision P and recall R at every distinct probability from the highest down; what scikit-learn's
-`average_precision_score` computes, here for many weightings of the locations at once. Labels
-without an example have no average precision: None, never 0, and they are in no mean.
-"""
-
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from animl_pipeline.classifier.predictions import Bools, Floats, Ints, Predictions
 from animl_pipeline.evaluation import calibration, intervals
+from animl_pipeline.evaluation.average_precision import (
+    average_macro,
+    average_present,
+    compute_average_precision,
+    compute_label_aps,
+    count_cells,
+    divide,
+)
 
-FORMAT_VERSION = "1"
 TOP = (3, 5)  # the k of top-k accuracy
-MEAN_OF = {  # the figure of each label that an overall one is the mean of
+MEAN_OF = {  # the metric of each label that an overall one is the mean of
     "balanced_accuracy": "recall",
     "macro_average_precision": "average_precision",
     "macro_precision": "precision",
     "macro_recall": "recall",
     "macro_f1": "f1",
 }
-BLOCK = 2048  # distinct scores at a time, to bound memory
-EXACT_IN_FLOAT32 = 2**24  # whole numbers up to it, and so sums of them in any order
+HEADLINE = ("accuracy", "macro_average_precision")
 
 
-def average_precision(scores: Floats, positive: Bools, group: Ints, weights: Floats) -> Floats:
-    """Return the average precision (m,) of one label under m weightings of the groups of rows.
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics under m weightings of the locations, (m,) each, by the names of metrics.json.
 
-    `scores` (n,), `positive` (n,), `group` (n,) from 0, `weights` (groups, m). NaN where no
-    positive has a weight. Only the scores of positives matter: the rows between two of them are
-    counted by group, and the counts times the weights are one matrix product for all weightings.
+    `overall` holds them by name, `per_label` by name and label.
     """
-    order = np.argsort(-scores, kind="stable")
-    scores, positive, group = scores[order], positive[order], group[order]
-    run = np.cumsum(np.diff(scores, prepend=scores[:1]) != 0)  # rows of equal score share a number
-    runs = np.unique(run[positive])
-    step = np.searchsorted(runs, run)  # the first run with a positive that has the row in its count
-    groups, m = weights.shape
-    whole = len(scores) * weights.max(initial=0) < EXACT_IN_FLOAT32 and (weights % 1 == 0).all()
-    fast = weights.astype(np.float32 if whole else np.float64)
-    seen, hits, area = np.zeros((1, groups)), np.zeros((1, m)), np.zeros(m)
-    for start in range(0, len(runs), BLOCK):
-        size = min(BLOCK, len(runs) - start)
-        rows = slice(*np.searchsorted(step, [start, start + size]))
-        cells = (step[rows] - start) * groups + group[rows]
-        counts = _table(cells, size, groups).cumsum(axis=0) + seen
-        gained = _weighted(_table(cells[positive[rows]], size, groups), fast)
-        found, looked_at = gained.cumsum(axis=0) + hits, _weighted(counts, fast)
-        area += _ratio(gained * found, looked_at, empty=0.0).sum(axis=0)
-        seen, hits = counts[-1:], found[-1:]
-    return _ratio(area, hits[0])
+
+    overall: dict[str, Floats]
+    per_label: dict[str, dict[str, Floats]]
 
 
-def _table(cells: Ints, rows: int, columns: int) -> Ints:
-    return np.bincount(cells, minlength=rows * columns).reshape(rows, columns)
-
-
-def _weighted(counts: Any, weights: Any) -> Floats:
-    """Return counts @ weights, exactly where these are whole numbers."""
-    return np.asarray((counts.astype(weights.dtype) @ weights).astype(np.float64))
-
-
-def label_average_precisions(scored: Predictions, weights: Floats | None = None) -> Floats:
-    """Return the average precision of every label (labels, m); NaN for one without examples.
-
-    `weights` (groups, m) is of the locations; without it every row counts once, and m is 1.
-    """
-    group = scored.group if weights is not None else np.zeros(len(scored), dtype=np.int64)
-    weights = np.ones((1, 1)) if weights is None else weights
-    return np.stack([
-        average_precision(column, scored.truth == i, group, weights)
-        for i, column in enumerate(scored.probabilities.T)
-    ])  # fmt: skip
-
-
-def figures(scored: Predictions, weights: Floats) -> dict[str, Floats]:
-    """Return every figure (m,) under m weightings of the locations (groups, m).
-
-    The keys are those of a split in metrics.json; of a label `<figure>/<label>`.
-    """
-    aps = label_average_precisions(scored, weights)
-    c = len(scored.labels)
-    cells = scored.truth * c + scored.predicted
-    confused = _sums(scored, cells, c * c, weights).reshape(c, c, -1)
+def compute_metrics(predictions: Predictions, weights: Floats) -> Metrics:
+    """Return every metric under m weightings of the locations (groups, m)."""
+    aps = compute_label_aps(predictions, weights)
+    c = len(predictions.labels)
+    cells = predictions.truth * c + predictions.predicted
+    confused = _sum_by_kind(predictions, cells, c * c, weights).reshape(c, c, -1)
     hits = np.einsum("iim->im", confused)
-    of_label, said = confused.sum(axis=1), confused.sum(axis=0)
-    precision, recall = _ratio(hits, said), _ratio(hits, of_label)
-    f1 = _ratio(2 * hits, of_label + said)
+    of_label, taken = confused.sum(axis=1), confused.sum(axis=0)
+    precision, recall = divide(hits, taken), divide(hits, of_label)
+    f1 = divide(2 * hits, of_label + taken)
     present, n = of_label > 0, of_label.sum(axis=0)
-    pooled = np.repeat(scored.group, c)
-    own = (scored.truth[:, None] == np.arange(c)).ravel()
-    found = {
-        "accuracy": _ratio(hits.sum(axis=0), n),
-        **{f"top_{k}_accuracy": _top(scored, k, weights) for k in TOP if k < c},
-        "balanced_accuracy": _mean(recall, present),
-        "macro_average_precision": _mean(aps, present),
-        "weighted_average_precision": _ratio((np.nan_to_num(aps) * of_label).sum(axis=0), n),
-        "micro_average_precision": average_precision(
-            scored.probabilities.ravel(), own, pooled, weights
+    pooled = np.repeat(predictions.group, c)
+    is_own = (predictions.truth[:, None] == np.arange(c)).ravel()
+    overall = {
+        "accuracy": divide(hits.sum(axis=0), n),
+        **{f"top_{k}_accuracy": _top_accuracy(predictions, k, weights) for k in TOP if k < c},
+        "balanced_accuracy": average_present(recall, present),
+        "macro_average_precision": average_present(aps, present),
+        "weighted_average_precision": divide((np.nan_to_num(aps) * of_label).sum(axis=0), n),
+        "micro_average_precision": compute_average_precision(
+            predictions.probabilities.ravel(), is_own, pooled, weights
         ),
         # A label that is never predicted has no precision; in the mean it counts as 0.
-        "macro_precision": _mean(np.nan_to_num(precision), present),
-        "macro_recall": _mean(recall, present),
-        "macro_f1": _mean(f1, present),
-        "log_loss": _ratio(_summed(scored, surprise(scored), weights), n),
-        "ece": _ratio(_calibration_gaps(scored, weights), n),
+        "macro_precision": average_present(np.nan_to_num(precision), present),
+        "macro_recall": average_present(recall, present),
+        "macro_f1": average_present(f1, present),
+        "log_loss": divide(_sum_rows(predictions, row_log_losses(predictions), weights), n),
+        "ece": divide(_sum_calibration_gaps(predictions, weights), n),
     }
     f1 = np.where(present, f1, np.nan)
-    per_label = {"average_precision": aps, "precision": precision, "recall": recall, "f1": f1}
-    for figure, rows in per_label.items():
-        found |= {f"{figure}/{name}": rows[i] for i, name in enumerate(scored.labels)}
-    return found
+    of_labels = {"average_precision": aps, "precision": precision, "recall": recall, "f1": f1}
+    return Metrics(
+        overall,
+        {name: _by_label(predictions, rows) for name, rows in of_labels.items()},
+    )
 
 
-def surprise(scored: Predictions) -> Floats:
+def compute_headline(
+    predictions: Predictions, weights: Floats, *, right: Bools | None = None
+) -> Metrics:
+    """Return HEADLINE, and each label's average precision, under m weightings (groups, m).
+
+    `right` (n,) says which rows count as right; default: whose most probable label is their own.
+    With crops of fewer than two labels macro average precision is NaN: any order of them is right.
+    """
+    right = predictions.right if right is None else right
+    hits = _sum_rows(predictions, right, weights)
+    n = _sum_rows(predictions, np.ones(len(predictions)), weights)
+    aps = compute_label_aps(predictions, weights)
+    return Metrics(
+        {"accuracy": divide(hits, n), "macro_average_precision": average_macro(predictions, aps)},
+        {"average_precision": _by_label(predictions, aps)},
+    )
+
+
+def _by_label(predictions: Predictions, rows: Floats) -> dict[str, Floats]:
+    return dict(zip(predictions.labels, rows, strict=True))
+
+
+def row_log_losses(predictions: Predictions) -> Floats:
     """Return -log of the probability of the true label (n,), kept finite: the log loss of each."""
-    own = scored.probabilities[np.arange(len(scored)), scored.truth]
-    own = own / scored.probabilities.sum(axis=1)
+    own = predictions.probabilities[np.arange(len(predictions)), predictions.truth]
+    own = own / predictions.probabilities.sum(axis=1)
     return np.asarray(-np.log(np.clip(own, np.finfo(np.float64).eps, 1.0)))
 
 
-def _calibration_gaps(scored: Predictions, weights: Floats) -> Floats:
+def _sum_calibration_gaps(predictions: Predictions, weights: Floats) -> Floats:
     """Return the sum over bins of |right - top probability|, summed over the rows of each (m,)."""
-    top = scored.probabilities.max(axis=1)
-    bins = calibration.bins_of(top)
-    gaps = _sums(scored, bins, calibration.BINS + 1, weights, of=scored.right - top)
+    top = predictions.probabilities.max(axis=1)
+    bins = calibration.bin_probabilities(top)
+    gaps = _sum_by_kind(
+        predictions, bins, calibration.BINS + 1, weights, of=predictions.right - top
+    )
     return np.asarray(np.abs(gaps).sum(axis=0))
 
 
-def _top(scored: Predictions, k: int, weights: Floats) -> Floats:
+def _top_accuracy(predictions: Predictions, k: int, weights: Floats) -> Floats:
     """Return the share whose label is among the k most probable, ties broken as scikit-learn."""
-    own = scored.probabilities[np.arange(len(scored)), scored.truth][:, None]
-    later = np.arange(len(scored.labels)) > scored.truth[:, None]
-    ahead = (scored.probabilities > own) | ((scored.probabilities == own) & later)
+    own = predictions.probabilities[np.arange(len(predictions)), predictions.truth][:, None]
+    later = np.arange(len(predictions.labels)) > predictions.truth[:, None]
+    ahead = (predictions.probabilities > own) | ((predictions.probabilities == own) & later)
     inside = (ahead.sum(axis=1) < k).astype(np.float64)
-    return _ratio(_summed(scored, inside, weights), _summed(scored, np.ones(len(scored)), weights))
+    return divide(
+        _sum_rows(predictions, inside, weights),
+        _sum_rows(predictions, np.ones(len(predictions)), weights),
+    )
 
 
-def _summed(scored: Predictions, values: Floats, weights: Floats) -> Floats:
+def _sum_rows(predictions: Predictions, values: Floats | Bools, weights: Floats) -> Floats:
     """Return the sum of values (n,) under each weighting (m,)."""
-    return np.asarray(np.bincount(scored.group, values, scored.groups) @ weights)
+    return np.asarray(np.bincount(predictions.group, values, predictions.groups) @ weights)
 
 
-def _sums(
-    scored: Predictions, kind: Ints, kinds: int, weights: Floats, of: Floats | None = None
+def _sum_by_kind(
+    predictions: Predictions, kind: Ints, kinds: int, weights: Floats, of: Floats | None = None
 ) -> Floats:
     """Return the count of rows, or the sum of `of` (n,), by kind (n,): (kinds, m)."""
-    cells = kind * scored.groups + scored.group
-    sums = np.bincount(cells, of, kinds * scored.groups).reshape(kinds, scored.groups)
+    cells = kind * predictions.groups + predictions.group
+    sums = np.bincount(cells, of, kinds * predictions.groups).reshape(kinds, predictions.groups)
     return np.asarray(sums @ weights)
 
 
-def _ratio(part: Any, of: Any, empty: float = np.nan) -> Floats:
-    full = np.full(np.shape(part), empty)
-    return np.asarray(np.divide(part, of, out=full, where=np.asarray(of) > 0))
-
-
-def _mean(values: Floats, present: Bools) -> Floats:
-    """Return the mean over the labels that are present (labels, m) -> (m,)."""
-    return _ratio(np.where(present, values, 0.0).sum(axis=0), present.sum(axis=0))
-
-
-def calibration_figures(scored: Predictions) -> dict[str, Any]:
+def measure_calibration(predictions: Predictions) -> dict[str, Any]:
     """Return log loss, expected calibration error and the bins of the reliability diagram."""
-    n = len(scored)
-    gaps = _calibration_gaps(scored, np.ones((scored.groups, 1)))
+    n = len(predictions)
+    gaps = _sum_calibration_gaps(predictions, np.ones((predictions.groups, 1)))
     return {
-        "log_loss": float(surprise(scored).mean()),
+        "log_loss": float(row_log_losses(predictions).mean()),
         "ece": float(gaps[0] / n),
-        "reliability": calibration.reliability(scored.probabilities, scored.truth),
+        "reliability": calibration.measure_reliability(
+            predictions.probabilities, predictions.truth
+        ),
     }
 
 
-def log_loss_change(before: Predictions, after: Predictions) -> dict[str, Any]:
+def compare_log_loss(before: Predictions, after: Predictions) -> dict[str, Any]:
     """Return by how much log loss rises (below 0: falls) on the same rows, with its interval."""
     weights = intervals.leave_one_out(before.groups)
-    n = _summed(before, np.ones(len(before)), weights)
-    change = _ratio(_summed(before, surprise(after) - surprise(before), weights), n)
+    n = _sum_rows(before, np.ones(len(before)), weights)
+    change = divide(_sum_rows(before, row_log_losses(after) - row_log_losses(before), weights), n)
     return {
         "log_loss": float(change[0]),
         "interval": intervals.jackknife(change, scale="plain"),
     }
 
 
-def mean_of_known(aps: Floats) -> Floats:
-    """Return the mean over the labels that have a value (labels, m) -> (m,)."""
-    return _mean(aps, ~np.isnan(aps))
-
-
-def evaluate(scored: Predictions) -> dict[str, Any]:
-    """Return the figures of one split of at least one row, as metrics.json holds them."""
-    values = figures(scored, intervals.leave_one_out(scored.groups))
-    counts = np.bincount(scored.truth, minlength=len(scored.labels))
-    overall = {name: number(value[0]) for name, value in values.items() if "/" not in name}
+def measure_split(predictions: Predictions) -> dict[str, Any]:
+    """Return the metrics of one split of at least one row, as metrics.json holds them."""
+    metrics = compute_metrics(predictions, intervals.leave_one_out(predictions.groups))
+    counts = np.bincount(predictions.truth, minlength=len(predictions.labels))
+    ends = {name: compute_interval(predictions, metrics, name) for name in metrics.overall}
+    for name, by_label in metrics.per_label.items():
+        for label in by_label:
+            ends[f"{name}/{label}"] = compute_label_interval(predictions, metrics, name, label)
     return {
-        "n": len(scored),
+        "n": len(predictions),
         **{f"top_{k}_accuracy": None for k in TOP},
-        **overall,
+        **{name: as_number(values[0]) for name, values in metrics.overall.items()},
         "per_label": {
-            label: {"n": int(counts[i])}
-            | {
-                figure: number(values[f"{figure}/{label}"][0])
-                for figure in ("average_precision", "precision", "recall", "f1")
-            }
-            for i, label in enumerate(scored.labels)
+            label: {"n": int(counts[index])}
+            | {name: as_number(by[label][0]) for name, by in metrics.per_label.items()}
+            for index, label in enumerate(predictions.labels)
         },
         "labels_without_examples": [
-            name for name, n in zip(scored.labels, counts, strict=True) if not n
+            name for name, n in zip(predictions.labels, counts, strict=True) if not n
         ],
-        "confusion_matrix": confusion_matrix(scored).tolist(),
-        "intervals": {name: interval(scored, name, values) for name in values if name != "ece"},
+        "confusion_matrix": count_confusions(predictions).tolist(),
+        "intervals": {name: interval for name, interval in ends.items() if name != "ece"},
     }
 
 
-def interval(scored: Predictions, name: str, values: dict[str, Floats]) -> list[float] | None:
-    """Return the interval of a figure; of a label's, by the locations that hold the label.
+def compute_label_interval(
+    predictions: Predictions, metrics: Metrics, name: str, label: str
+) -> list[float] | None:
+    """Return the interval of a label's metric, by the locations that hold the label.
 
-    `values` are all `figures` under `intervals.leave_one_out` weights.
+    `metrics` are under `intervals.leave_one_out` weights.
     """
-    _, _, label = name.partition("/")
-    scale = "log" if name == "log_loss" else "logit"
-    if label:
-        return intervals.jackknife(values[name], groups=_holders(scored, label), scale=scale)
-    ends = intervals.jackknife(values[name], scale=scale)
+    values = metrics.per_label[name][label]
+    return intervals.jackknife(values, groups=_count_holders(predictions, label))
+
+
+def compute_interval(predictions: Predictions, metrics: Metrics, name: str) -> list[float] | None:
+    """Return the interval of an overall metric.
+
+    `metrics` are under `intervals.leave_one_out` weights.
+    """
+    values = metrics.overall[name]
+    ends = intervals.jackknife(values, scale="log" if name == "log_loss" else "logit")
     if ends is None or name not in MEAN_OF:
         return ends
+    by_label = metrics.per_label[MEAN_OF[name]]
     of_label = {
-        label: values[f"{MEAN_OF[name]}/{label}"][0]
-        for label in (scored.labels[index] for index in np.unique(scored.truth))
+        label: by_label[label][0]
+        for label in (predictions.labels[index] for index in np.unique(predictions.truth))
     }
     doubts = [
-        intervals.doubt(_holders(scored, label)) if value in {0, 1} else 0.0
+        intervals.bound_doubt(_count_holders(predictions, label)) if value in {0, 1} else 0.0
         for label, value in of_label.items()
     ]
     perfect = np.array([value == 1 for value in of_label.values()])
-    return intervals.widened(ends, float(values[name][0]), np.array(doubts), perfect=perfect)
+    return intervals.widen(ends, float(values[0]), np.array(doubts), perfect=perfect)
 
 
-def _holders(scored: Predictions, label: str) -> int:
+def _count_holders(predictions: Predictions, label: str) -> int:
     """Return how many locations hold a label."""
-    return len(np.unique(scored.group[scored.truth == scored.labels.index(label)]))
+    return len(np.unique(predictions.group[predictions.truth == predictions.labels.index(label)]))
 
 
-def confusion_matrix(scored: Predictions) -> Ints:
+def count_confusions(predictions: Predictions) -> Ints:
     """Return counts (labels, labels), rows true, columns predicted."""
-    c = len(scored.labels)
-    return _table(scored.truth * c + scored.predicted, c, c)
+    c = len(predictions.labels)
+    return count_cells(predictions.truth * c + predictions.predicted, c, c)
 
 
-def number(value: Any) -> float | None:
-    """Return a figure as JSON holds it: None where it could not be computed."""
+def as_number(value: Any) -> float | None:
+    """Return a metric as JSON holds it: None where it could not be computed."""
     return None if np.isnan(value) else float(value)

@@ -214,7 +214,7 @@ def _predicted(
     asked = _splits(options.splits)
     wanted = {*asked, VAL, *([SEEN_TEST] if TEST in asked else [])}
     given = options.target_mapping
-    targets = mapping.read(given, members=predictor.card.labels) if given else None
+    targets = mapping.read_mapping(given, members=predictor.card.labels) if given else None
     return splits.predicted(
         predictor, dataset, options.as_trained("crops_dir"),
         wanted=sorted(wanted, key=ORDER.index), asked=asked, targets=targets,
@@ -282,7 +282,7 @@ def _write(
     whole.write_json(folder / "metrics.json", content)
     if options.md_files:
         crops = {name: list(split.rows["crop"]) for name, split in splits.items()}
-        md_evaluator.write(folder, splits, crops)
+        md_evaluator.write_md_files(folder, splits, crops)
     history = options.run_folder / tables.HISTORY.name
     page = report.render(
         metrics=content,

@@ -87,7 +87,7 @@ class RunFolder:
 
     def _draw(self, writer: SummaryWriter, predictions: Predictions, epoch: int) -> None:
         """Draw the confusion matrix and the most extreme examples of the best epoch so far."""
-        labels, counts = self.run.card.labels, metrics.confusion_matrix(predictions)
+        labels, counts = self.run.card.labels, metrics.count_confusions(predictions)
         shown = plots.most_confused(counts)
         with plots.styled():
             figure = plots.confusion_figure(

@@ -32,16 +32,16 @@ def methods(scored: Predictions, seed: int) -> dict[str, list[float]]:
     left_out = macro(scored, intervals.leave_one_out(scored.groups))
     found = {
         "jackknife": intervals.jackknife(left_out),
-        "as evaluated": metrics.evaluate(scored)["intervals"]["macro_average_precision"],
+        "as evaluated": metrics.measure_split(scored)["intervals"]["macro_average_precision"],
         "on the plain scale": intervals.jackknife(left_out, scale="plain"),
     }
     drawn = macro(scored, intervals.draw(scored.groups, seed)[:, :401])
-    low, high = intervals.percentiles(drawn[1:]) or (np.nan, np.nan)
+    low, high = intervals.bound_percentiles(drawn[1:]) or (np.nan, np.nan)
     moved = drawn[0] - float(np.nanmedian(drawn[1:]))
     found |= {"bootstrap": [low, high], "moved": [low + moved, high + moved]}
     rows = [("crop", f"{row:06}") for row in range(len(scored))]
     each = Predictions.from_arrays(scored.labels, scored.probabilities, scored.truth, rows)
-    found["of crops"] = intervals.percentiles(
+    found["of crops"] = intervals.bound_percentiles(
         macro(each, intervals.draw(each.groups, seed)[:, 1:201])
     )
     return {name: ends or [np.nan, np.nan] for name, ends in found.items()}
@@ -73,8 +73,8 @@ def of_differences(
         values = figure(this, drawn) - figure(that, drawn)
         jackknife = figure(this, left_out) - figure(that, left_out)
         found |= {
-            f"{name}, as compared": intervals.paired(values, this.groups),
-            f"{name}, percentiles": intervals.percentiles(values[1:]),
+            f"{name}, as compared": intervals.bound_paired(values, this.groups),
+            f"{name}, percentiles": intervals.bound_percentiles(values[1:]),
             f"{name}, jackknife": intervals.jackknife(jackknife, scale="plain"),
         }
     return found
@@ -83,8 +83,8 @@ def of_differences(
 def calibrate(data_sets: int = 400) -> None:
     """Print the mean change of the log loss at other locations, and how often it is for worse."""
     many = clustered.made(clustered.MANY, seed=1)
-    right = calibration.least_loss(many)  # of a classifier that is as sure as it may be
-    ways = {"least loss": calibration.least_loss, "drawn to 1": calibration.fit_temperature}
+    right = calibration.find_least_loss(many)  # of a classifier that is as sure as it may be
+    ways = {"least loss": calibration.find_least_loss, "drawn to 1": calibration.fit_temperature}
     for sure in (1.0, 1.25, 1.5, 2.0):
         others = too_sure(many.only(np.arange(20_000)), sure / right)
         for locations in (5, 10, 20):
@@ -96,7 +96,7 @@ def calibrate(data_sets: int = 400) -> None:
                     after = Predictions.from_arrays(
                         others.labels, soft, others.truth, others.locations
                     )
-                    change = metrics.surprise(after) - metrics.surprise(others)
+                    change = metrics.row_log_losses(after) - metrics.row_log_losses(others)
                     changes[name].append(float(change.mean()))
             words = ", ".join(
                 f"{name} {np.mean(of):+.4f} (worse in {np.mean(np.array(of) > 1e-6):.0%})"
@@ -113,7 +113,7 @@ def too_sure(scored: Predictions, times: float) -> Predictions:
 
 def macro(scored: Predictions, weights: Floats) -> Floats:
     """Return macro average precision under each weighting."""
-    return metrics.mean_of_known(metrics.label_average_precisions(scored, weights))
+    return metrics.average_known(metrics.compute_label_aps(scored, weights))
 
 
 def accuracy(scored: Predictions, weights: Floats) -> Floats:

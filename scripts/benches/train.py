@@ -249,7 +249,7 @@ def scored(path: Path, folder: Path) -> Predictions:
 def macro(of: Predictions) -> Floats:
     """Return macro average precision of all, and without each location."""
     weights = intervals.leave_one_out(of.groups)
-    return metrics.mean_of_known(metrics.label_average_precisions(of, weights))
+    return metrics.average_known(metrics.compute_label_aps(of, weights))
 
 
 def shown(values: Floats, scale: str = "logit") -> str:

@@ -60,5 +60,5 @@ def _crops(rng: np.random.Generator, locations: int, crops: float) -> tuple[Ints
 
 def truth_of_macro(skill: float = SKILL) -> float:
     """The macro average precision over MANY locations."""
-    aps = metrics.label_average_precisions(made(MANY, seed=1, skill=skill))
-    return float(metrics.mean_of_known(aps)[0])
+    aps = metrics.compute_label_aps(made(MANY, seed=1, skill=skill))
+    return float(metrics.average_known(aps)[0])
