@@ -84,7 +84,7 @@ def test_a_network_of_timm_is_predicted_with_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["efficientnet-b0", *SMALL])
 def test_grad_cam_is_of_any_network(name: str) -> None:
-    found = gradcam.heat(made(name), pictures()[0], label=1)
+    found = gradcam.compute_heat(made(name), pictures()[0], label=1)
     assert found.ndim == 2
     assert 0 <= found.min() <= found.max() <= 1
 
@@ -92,7 +92,7 @@ def test_grad_cam_is_of_any_network(name: str) -> None:
 def test_grad_cam_finds_the_places_where_channels_come_last() -> None:
     """Swin's features are (b, rows, columns, channels)."""
     network = made("swin_tiny_patch4_window7_224", 224)
-    assert gradcam.heat(network, pictures(224)[0], label=0).shape == (7, 7)
+    assert gradcam.compute_heat(network, pictures(224)[0], label=0).shape == (7, 7)
 
 
 def test_what_pictures_a_network_takes_is_what_timm_says() -> None:
@@ -133,4 +133,4 @@ def test_a_side_that_a_network_cannot_have_is_refused(name: str) -> None:
 
 
 def test_features_of_tokens_have_no_places_and_no_heat() -> None:
-    np.testing.assert_array_equal(gradcam.heat(made("test_vit"), pictures()[0], 0), [[0.0]])
+    np.testing.assert_array_equal(gradcam.compute_heat(made("test_vit"), pictures()[0], 0), [[0.0]])

@@ -136,7 +136,7 @@ def test_grad_cam_looks_where_the_label_is() -> None:
 
     picture = torch.zeros(3, 64, 64)
     picture[0, :32, :32] = 1
-    found = gradcam.heat(Reddish(), picture, label=1)
+    found = gradcam.compute_heat(Reddish(), picture, label=1)
     assert found.shape == (8, 8)
     assert (found[:4, :4] == 1).all()
     assert found.sum() == 16
@@ -149,11 +149,11 @@ def test_grad_cam_is_the_derivative_of_the_real_network() -> None:
         made(picture[None]),
         atol=1e-5,
     )
-    found = gradcam.heat(made, picture, label=0)
+    found = gradcam.compute_heat(made, picture, label=0)
     assert found.shape == (2, 2)
     assert 0 <= found.min() <= found.max() <= 1
 
 
 def test_grad_cam_is_shown_on_the_square_the_network_sees() -> None:
-    shown = gradcam.shown(network(), CARD, noise(0).resize((90, 40)), label=1)
+    shown = gradcam.overlay_heat(network(), CARD, noise(0).resize((90, 40)), label=1)
     assert shown.size == (64, 64)

@@ -27,6 +27,7 @@ SPLIT_PAGE = Artifact("split_report.html", "split", "The same as a page to read.
 CARD = Artifact("model.json", "train", "All that is needed to use a run's network.")
 WEIGHTS = Artifact("model.safetensors", "train", "The weights of a run's network.")
 STATE = Artifact("last.pt", "train", "What training goes on from after an interruption.")
+POLICY = Artifact("policy.json", "evaluate", "The temperature and thresholds chosen on val.")
 METRICS = Artifact("metrics.json", "evaluate", "All metrics of the splits, with intervals.")
 PAGE = Artifact("report.html", "evaluate", "The same as a page to read.")
 ARTIFACTS = (
@@ -41,6 +42,7 @@ ARTIFACTS = (
     CARD,
     WEIGHTS,
     STATE,
+    POLICY,
     METRICS,
     PAGE,
 )

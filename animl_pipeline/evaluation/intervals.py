@@ -22,13 +22,14 @@ logit in 0.71 and 0.86. A label that is right at every location shows no spread,
 do not make it certain: its own doubt is added to that of the mean (`widen`), with 0.98 for both.
 
 **One figure at two sets of locations.** The two are independent, so the distances from each to the
-ends of its own interval add as squares (`subtract_unpaired`): the doubt of perfect labels is in both.
+ends of its own interval add as squares (`subtract_unpaired`): the doubt of perfect labels is in
+both.
 
 **Two classifiers: the paired bootstrap.** Both are scored on the same draws of locations, and the
-percentiles of their difference are widened to Student's t (`bound_paired`). The percentiles alone tell
-equal classifiers apart far too often at few locations. Share of 400 simulated pairs that are told
-apart, by macro average precision and by accuracy, 0.05 being wanted; and of pairs of 0.80 and 0.59
-(`scripts/bench evaluate --only verdicts`):
+percentiles of their difference are widened to Student's t (`bound_paired`). The percentiles alone
+tell equal classifiers apart far too often at few locations. Share of 400 simulated pairs that are
+told apart, by macro average precision and by accuracy, 0.05 being wanted; and of pairs of 0.80 and
+0.59 (`scripts/bench evaluate --only verdicts`):
 
     locations                          2      3      4      6      9     20     60
     equal, macro AP: this           0.00   0.01   0.02   0.03   0.06   0.05   0.06

@@ -6,15 +6,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from animl_pipeline.report.plots import COLOURS, DASHES, FAINT, WIDTH_IN, styled, svg, unit_square
+from animl_pipeline.report.plots import (
+    COLOURS,
+    DASHES,
+    FAINT,
+    WIDTH_IN,
+    encode_svg,
+    frame_unit_square,
+    styled,
+)
 
 
-def reliability(bins: dict[str, list[dict[str, Any]]]) -> str:
+def draw_reliability(bins: dict[str, list[dict[str, Any]]]) -> str:
     """Return the reliability diagrams: how often it is right when it is so sure, side by side."""
     with styled():
         figure = Figure(figsize=(WIDTH_IN, 3.6), layout="constrained")
         for axes, (title, rows) in zip(figure.subplots(1, 2), bins.items(), strict=True):
-            unit_square(axes)
+            frame_unit_square(axes)
             axes.set_title(title, loc="left")
             axes.plot([0, 1], [0, 1], color=FAINT, linestyle=":", linewidth=1)
             most = max(row["n"] for row in rows)
@@ -32,10 +40,10 @@ def reliability(bins: dict[str, list[dict[str, Any]]]) -> str:
                 alpha=0.6,
             )
             axes.set(xlabel="how sure it is", ylabel="how often it is right")
-        return svg(figure)
+        return encode_svg(figure)
 
 
-def review(points: list[list[float]]) -> str:
+def draw_review(points: list[list[float]]) -> str:
     """Return the curve of [share looked at by a person, precision of the others]."""
     with styled():
         figure = Figure(figsize=(WIDTH_IN, 2.9), layout="constrained")
@@ -46,10 +54,10 @@ def review(points: list[list[float]]) -> str:
         axes.set_xlabel("share of the images a person looks at, those it is least sure of first")
         axes.set_ylabel("precision of the others")
         axes.grid(color="#e6e6e6", linewidth=0.6)
-        return svg(figure)
+        return encode_svg(figure)
 
 
-def training(history: pd.DataFrame, epoch: int) -> str:
+def draw_training(history: pd.DataFrame, epoch: int) -> str:
     """Return the losses and the validation figures by epoch, with a line at the `epoch` kept."""
     panels = {
         "loss": {"train_loss": "train", "val_loss": "val"},
@@ -76,4 +84,4 @@ def training(history: pd.DataFrame, epoch: int) -> str:
                 axes.legend(fontsize=8)
             else:
                 axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
-        return svg(figure)
+        return encode_svg(figure)

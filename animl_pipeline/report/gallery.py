@@ -25,7 +25,7 @@ class Pictures:
     card: Card
     network: nn.Module | None = None
 
-    def shown(self, crop: str, label: str) -> list[str]:
+    def encode(self, crop: str, label: str) -> list[str]:
         """Return the crop, and where the network looked for the label; none if unreadable."""
         if explain_unsafe(crop):
             return []
@@ -36,11 +36,11 @@ class Pictures:
         pictures = [image]
         if self.network is not None and label in self.card.labels:  # else the labels are mapped
             number = self.card.labels.index(label)
-            pictures.append(gradcam.shown(self.network, self.card, image, number))
-        return [_data_uri(picture) for picture in pictures]
+            pictures.append(gradcam.overlay_heat(self.network, self.card, image, number))
+        return [_encode_uri(picture) for picture in pictures]
 
 
-def _data_uri(picture: Image.Image) -> str:
+def _encode_uri(picture: Image.Image) -> str:
     picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=85)

@@ -14,7 +14,7 @@ TINT = (213, 94, 0)  # vermilion of Okabe & Ito, told apart by colour-blind read
 STRENGTH = 0.65
 
 
-def heat(network: nn.Module, picture: torch.Tensor, label: int) -> NDArray[np.float64]:
+def compute_heat(network: nn.Module, picture: torch.Tensor, label: int) -> NDArray[np.float64]:
     """Return how much each place of the last features speaks for the label: 0 to 1 (rows, columns).
 
     `picture` (3, side, side) is what the network takes. Features without places, as the tokens of
@@ -29,15 +29,17 @@ def heat(network: nn.Module, picture: torch.Tensor, label: int) -> NDArray[np.fl
     places = (1, 2) if networks.has_channels_last(network, features) else (2, 3)
     weights = gradient.mean(dim=places, keepdim=True)
     (channel,) = {1, 2, 3} - set(places)
-    found = torch.relu((weights * features).sum(dim=channel))[0].detach().double().numpy()
-    return np.asarray(found / found.max() if found.max() > 0 else found)
+    heat = torch.relu((weights * features).sum(dim=channel))[0].detach().double().numpy()
+    return np.asarray(heat / heat.max() if heat.max() > 0 else heat)
 
 
-def shown(network: nn.Module, card: classifier.Card, image: Image.Image, label: int) -> Image.Image:
+def overlay_heat(
+    network: nn.Module, card: classifier.Card, image: Image.Image, label: int
+) -> Image.Image:
     """Return the crop as the network sees it, tinted where it looked for the label."""
-    found = heat(network, make_transform(card)(image), label)
+    heat = compute_heat(network, make_transform(card)(image), label)
     side = (card.image_size, card.image_size)
     square = pad_to_square(image).resize(side)
-    mask = Image.fromarray((255 * STRENGTH * found).astype(np.uint8))
+    mask = Image.fromarray((255 * STRENGTH * heat).astype(np.uint8))
     mask = mask.resize(side, Image.Resampling.BICUBIC)
     return Image.composite(Image.new("RGB", side, TINT), square, mask)

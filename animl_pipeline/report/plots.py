@@ -58,7 +58,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def svg(figure: Figure) -> str:
+def encode_svg(figure: Figure) -> str:
     """Return `figure` as a data URI."""
     text = io.StringIO()
     metadata = {"Date": None, "Creator": None}
@@ -66,7 +66,7 @@ def svg(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(text.getvalue().encode()).decode()
 
 
-def _name(text: str) -> str:
+def _escape_name(text: str) -> str:
     """Return a foreign name fit for a plot: one line, no control characters, its middle cut."""
     # Categories C*: control characters and lone surrogates are not allowed in XML.
     plain = "".join("�" if unicodedata.category(char)[0] == "C" else char for char in text)
@@ -76,7 +76,7 @@ def _name(text: str) -> str:
     return f"{plain[:half]}…{plain[-half:]}"
 
 
-def unit_square(axes: Axes) -> None:
+def frame_unit_square(axes: Axes) -> None:
     """Make both axes run from 0 to 1 with a faint grid."""
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
     axes.set_aspect("equal")
@@ -85,24 +85,26 @@ def unit_square(axes: Axes) -> None:
     axes.grid(color="#e6e6e6", linewidth=0.6)
 
 
-def most_confused(counts: NDArray[np.int64], at_most: int = CONFUSION_LABELS_MAX) -> list[int]:
+def choose_most_confused(
+    counts: NDArray[np.int64], at_most: int = CONFUSION_LABELS_MAX
+) -> list[int]:
     """Return the indices, in label order, of the `at_most` labels with the most mistakes."""
     mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
     return sorted(np.argsort(-mistakes, kind="stable")[:at_most].tolist())
 
 
-def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
+def draw_confusions(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
     """Return the plot of `counts` (true x predicted) as a data URI."""
     with styled():
-        return svg(confusion_figure(counts, labels))
+        return encode_svg(make_confusion_figure(counts, labels))
 
 
-def confusion_figure(counts: NDArray[np.int64], labels: Sequence[str]) -> Figure:
+def make_confusion_figure(counts: NDArray[np.int64], labels: Sequence[str]) -> Figure:
     """Return the plot of `counts` (true x predicted): colour is the share of the row."""
     size = len(labels)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.ma.masked_array(counts / np.maximum(totals, 1), np.repeat(totals == 0, size, 1))
-    names = [_name(label) for label in labels]
+    names = [_escape_name(label) for label in labels]
     side_in = min(max(2.3 + 0.5 * size, 3.6), 11)
     cell_pt = 72 * (side_in - 2.0) / size
     font_pt = float(np.clip(cell_pt * 0.4, 3.5, 9))
@@ -149,7 +151,7 @@ def _write_counts(
         )
 
 
-def _curve(
+def _trace_curve(
     positive: NDArray[np.bool_], score: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return recall and precision, thinned to what the eye can tell apart."""
@@ -159,13 +161,15 @@ def _curve(
     return recall[kept], precision[kept]
 
 
-def hardest(average_precisions: dict[str, float], at_most: int = CURVES_MAX) -> list[str]:
+def choose_hardest(
+    average_precisions: dict[str, float], at_most: int = CURVES_MAX
+) -> dict[str, float]:
     """Return the `at_most` labels of the lowest average precision, in their given order."""
     lowest = set(sorted(average_precisions, key=average_precisions.__getitem__)[:at_most])
-    return [label for label in average_precisions if label in lowest]
+    return {label: value for label, value in average_precisions.items() if label in lowest}
 
 
-def precision_recall(
+def draw_precision_recall(
     truth: NDArray[np.object_],
     probabilities: dict[str, NDArray[np.float64]],
     average_precisions: dict[str, str],
@@ -177,15 +181,17 @@ def precision_recall(
         probabilities: (n,) probabilities of each label.
         average_precisions: what to write beside each curve.
     """
-    curves = {label: _curve(truth == label, probabilities[label]) for label in average_precisions}
+    curves = {
+        label: _trace_curve(truth == label, probabilities[label]) for label in average_precisions
+    }
     with styled():
         if len(curves) <= OVERLAID_CURVES_MAX:
-            return svg(_overlaid(curves, average_precisions))
+            return encode_svg(_draw_overlaid(curves, average_precisions))
         prevalence = {label: float(np.mean(truth == label)) for label in curves}
-        return svg(_side_by_side(curves, average_precisions, prevalence))
+        return encode_svg(_draw_side_by_side(curves, average_precisions, prevalence))
 
 
-def _overlaid(
+def _draw_overlaid(
     curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
     average_precisions: dict[str, str],
 ) -> Figure:
@@ -193,7 +199,7 @@ def _overlaid(
     legend_rows = math.ceil(len(curves) / 2)
     figure = Figure(figsize=(4.6, 4.9 + 0.2 * legend_rows), layout="constrained")
     axes = figure.add_subplot()
-    unit_square(axes)
+    frame_unit_square(axes)
     axes.set(xlabel="recall: share of the label's crops found")
     axes.set_ylabel("precision: share of those found that are right")
     for index, (label, (recall, precision)) in enumerate(curves.items()):
@@ -205,13 +211,13 @@ def _overlaid(
             linestyle=DASHES[index % len(DASHES)],
             linewidth=1.8,
             # The figure first: matplotlib leaves out of a legend what begins with "_".
-            label=f"{average_precisions[label]} {_name(label)}",
+            label=f"{average_precisions[label]} {_escape_name(label)}",
         )
     figure.legend(loc="outside lower center", ncols=2, handlelength=3.2)
     return figure
 
 
-def _side_by_side(
+def _draw_side_by_side(
     curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
     average_precisions: dict[str, str],
     prevalence: dict[str, float],
@@ -223,10 +229,10 @@ def _side_by_side(
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     cells = list(grid.flat)
     for axes, (label, (recall, precision)) in zip(cells, curves.items(), strict=False):
-        unit_square(axes)
+        frame_unit_square(axes)
         axes.axhline(prevalence[label], color=FAINT, linestyle=":", linewidth=1)
         axes.plot(recall, precision, drawstyle="steps-post", color=COLOURS[0], linewidth=1.6)
-        title = f"{_name(label)}\nAP {average_precisions[label]}"
+        title = f"{_escape_name(label)}\nAP {average_precisions[label]}"
         axes.set_title(title, loc="left", fontsize=8)
     for axes in cells[len(curves) :]:
         axes.set_visible(False)
@@ -237,7 +243,7 @@ def _side_by_side(
     return figure
 
 
-def locations(
+def draw_locations(
     names: Sequence[str], n: Sequence[int], accuracy: Sequence[float], all_: float
 ) -> str:
     """Return a bar of the accuracy of each location, first at the top, and a line at `all_`."""
@@ -248,10 +254,10 @@ def locations(
         axes = figure.add_subplot()
         axes.barh(place, accuracy, height=0.72, color=faces)
         axes.axvline(all_, color=INK, linewidth=1, linestyle="--")
-        axes.set_yticks(place, [_name(name) for name in names])
+        axes.set_yticks(place, [_escape_name(name) for name in names])
         axes.tick_params(axis="y", length=0)
         axes.set(xlim=(0, 1), ylim=(len(names) - 0.4, -0.6), xlabel="accuracy")
         for row, crops in enumerate(n):
             axes.text(1.015, row, f"{crops:,}", va="center", fontsize=8)
         axes.text(1.015, -0.75, "crops", va="bottom", fontsize=8, color="#555555")
-        return svg(figure)
+        return encode_svg(figure)

@@ -186,8 +186,11 @@ def compute_metrics(predictions: Predictions) -> dict[str, float]:
         raise TrainingDiverged("The network gives no numbers any more.")
     if not len(predictions):
         return {}
-    values = metrics.figures(predictions.as_one_location(), np.ones((1, 1)))
-    return {name: float(value[0]) for name, value in values.items()}
+    values = metrics.compute_metrics(predictions.as_one_location(), np.ones((1, 1)))
+    figures = {name: float(value[0]) for name, value in values.overall.items()}
+    for name, by_label in values.per_label.items():
+        figures |= {f"{name}/{label}": float(value[0]) for label, value in by_label.items()}
+    return figures
 
 
 def make_row(

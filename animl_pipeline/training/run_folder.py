@@ -88,9 +88,9 @@ class RunFolder:
     def _draw(self, writer: SummaryWriter, predictions: Predictions, epoch: int) -> None:
         """Draw the confusion matrix and the most extreme examples of the best epoch so far."""
         labels, counts = self.run.card.labels, metrics.count_confusions(predictions)
-        shown = plots.most_confused(counts)
+        shown = plots.choose_most_confused(counts)
         with plots.styled():
-            figure = plots.confusion_figure(
+            figure = plots.make_confusion_figure(
                 counts[np.ix_(shown, shown)], [labels[index] for index in shown]
             )
             writer.add_figure("confusion matrix", figure, epoch)
