@@ -161,7 +161,7 @@ def test_the_error_of_the_temperature_is_about_that_of_leaving_locations_out() -
     ]
     jackknife = intervals.estimate_error(np.array([np.log(best), *left_out]))
     scaled = calibration.to_logits(scored.probabilities) / best
-    assert calibration._standard_error(scaled, scored) == pytest.approx(jackknife, rel=0.25)
+    assert calibration._estimate_error(scaled, scored) == pytest.approx(jackknife, rel=0.25)
 
 
 def test_the_bins_of_the_diagram_hold_every_row_once() -> None:

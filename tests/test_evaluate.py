@@ -1,6 +1,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
 from shop import Done
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_dataset import TINY, make_dataset
@@ -17,7 +20,9 @@ from small_dataset import TINY, make_dataset
 from animl_pipeline.artifacts import tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
+from animl_pipeline.files.whole import digest
 from animl_pipeline.running import perform
+from animl_pipeline.runs import policy
 from animl_pipeline.stages import evaluate, train
 
 Pipeline = Callable[..., Done]
@@ -148,26 +153,107 @@ def test_val_is_predicted_too_for_thresholds_and_temperature(in_trained: Path) -
     assert figures["calibration"]["temperature"] > 0
 
 
-def test_the_temperature_is_kept_in_the_card_and_the_weights_stay(in_trained: Path) -> None:
+def test_what_val_chose_is_kept_beside_the_run_whose_own_files_stay(in_trained: Path) -> None:
     run = Path("runs/first")
-    before = (run / "model.safetensors").read_bytes()
-    card = json.loads((run / "model.json").read_bytes())
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    perform.perform("evaluate", evaluate.Options(precision_target=0.8))
+    after = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    kept = json.loads(after.pop("policy.json"))
+    assert after == before
+    figures = metrics(OUT)["splits"]["test"]
+    val = predictions(OUT, "val")
+    on = kept["temperature"]["measured_on"]
+    assert (on["split"], on["n"], on["locations"]) == ("val", len(val), val["location"].nunique())
+    assert on["dataset_fingerprint"] == digest(Path("dataset/dataset.csv"), "sha256")
+    assert kept["temperature"]["value"] == figures["calibration"]["temperature"]
+    assert kept["thresholds"]["precision"]["wanted"] == 0.8
+    for metric, points in figures["operating_points"].items():
+        shown = {label: row["threshold"] for label, row in points["per_label"].items()}
+        assert kept["thresholds"][metric]["per_label"] == shown
+
+
+def test_the_card_in_the_weights_is_that_beside_them(in_trained: Path) -> None:
     perform.perform("evaluate", evaluate.Options())
-    after = json.loads((run / "model.json").read_bytes())
-    assert after == card | {
-        "temperature": metrics(OUT)["splits"]["test"]["calibration"]["temperature"]
-    }
-    assert (run / "model.safetensors").read_bytes() == before
-    assert classifier.load(run)[1].temperature == after["temperature"]
+    with safe_open("runs/first/model.safetensors", "pt") as weights:
+        inside = json.loads(weights.metadata()["card"])
+    assert inside == json.loads(Path("runs/first/model.json").read_bytes())
+
+
+def test_two_evaluations_of_one_run_at_once_leave_its_policy_whole(in_trained: Path) -> None:
+    commands = [
+        [sys.executable, "-m", "animl_pipeline", "evaluate", "--output-dir", name]
+        for name in ("one", "two")
+    ]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    for name in ("one", "two"):
+        temperature = metrics(Path(name))["splits"]["test"]["calibration"]["temperature"]
+        kept = json.loads(Path("runs/first/policy.json").read_bytes())
+        assert kept["temperature"]["value"] == temperature
+
+
+def as_evaluated_by_an_older_version(run: Path, temperature: float) -> None:
+    """Put the temperature into model.json, as `evaluate` did before there was a policy.json."""
+    card = json.loads((run / "model.json").read_bytes()) | {"temperature": temperature}
+    (run / "model.json").write_text(json.dumps(card))
+
+
+def write_other_season() -> Path:
+    """A dataset whose val lacks a location of that which the run was trained on."""
+    shutil.copytree("dataset", "new season")
+    path = Path("new season/dataset.csv")
+    table = tables.read(tables.DATASET, path)
+    tables.write(tables.DATASET, path, table[table["location"] != "val0"])
+    return path.parent
+
+
+def test_a_run_that_an_older_version_evaluated_keeps_its_temperature(in_trained: Path) -> None:
+    run = Path("runs/first")
+    as_evaluated_by_an_older_version(run, 1.75)
+    card = (run / "model.json").read_bytes()
+    season = write_other_season()
+    perform.perform("evaluate", evaluate.Options(dataset_dir=season))
+    assert metrics(OUT)["splits"]["test"]["calibration"]["temperature"] == 1.75
+    assert not (run / "policy.json").exists()
+    perform.perform("evaluate", evaluate.Options())
+    fitted = metrics(OUT)["splits"]["test"]["calibration"]["temperature"]
+    perform.perform("evaluate", evaluate.Options(dataset_dir=season))
+    assert metrics(OUT)["splits"]["test"]["calibration"]["temperature"] == fitted
+    assert (run / "model.json").read_bytes() == card
+
+
+def test_the_policy_of_other_weights_is_not_the_runs(in_trained: Path) -> None:
+    perform.perform("evaluate", evaluate.Options())
+    path = Path("runs/first/policy.json")
+    content = json.loads(path.read_bytes())
+    content["temperature"]["value"] = 3.0
+    path.write_text(json.dumps(content))
+    season = write_other_season()
+    perform.perform("evaluate", evaluate.Options(dataset_dir=season))
+    assert metrics(OUT)["splits"]["test"]["calibration"]["temperature"] == 3.0
+    path.write_text(json.dumps(content | {"weights": "of another network"}))
+    perform.perform("evaluate", evaluate.Options(dataset_dir=season))
+    assert metrics(OUT)["splits"]["test"]["calibration"] is None
+
+
+@pytest.mark.parametrize("temperature", [0, "warm", None])
+def test_a_policy_that_is_none_is_a_message(in_trained: Path, temperature: object) -> None:
+    perform.perform("evaluate", evaluate.Options())
+    path = Path("runs/first/policy.json")
+    content = json.loads(path.read_bytes()) | {"temperature": {"value": temperature}}
+    for wrong in (content, {}, []):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(InputInvalid, match=r"policy\.json"):
+            perform.perform("evaluate", evaluate.Options())
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated_all_the_same(
     in_trained: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(*_: object) -> None:
-        raise PermissionError("Permission denied: model.json")
+    def refuse(*_: object) -> None:
+        raise PermissionError("Permission denied: policy.json")
 
-    monkeypatch.setattr(classifier, "save_card", refused)  # as root, no folder refuses
+    monkeypatch.setattr(policy, "write_policy", refuse)  # as root, no folder refuses
     perform.perform("evaluate", evaluate.Options(output_dir=Path("elsewhere")))
     assert "in metrics.json alone" in caplog.text
     assert Path("elsewhere/metrics.json").exists()
@@ -193,15 +279,15 @@ def test_without_val_there_are_figures_but_no_thresholds_and_no_temperature(
     assert figures["operating_points"] is None
     assert figures["calibration"] is None
     assert figures["review"]["wanted"][0]["checked"] is None
-    assert json.loads(Path("runs/first/model.json").read_bytes())["temperature"] is None
+    assert not Path("runs/first/policy.json").exists()
 
 
 def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
     in_trained: Path,
 ) -> None:
     perform.perform("evaluate", evaluate.Options())
-    card = Path("runs/first/model.json").read_bytes()
-    kept = json.loads(card)["temperature"]
+    before = Path("runs/first/policy.json").read_bytes()
+    kept = json.loads(before)["temperature"]["value"]
     shutil.copytree("dataset", "new season")
     path = Path("new season/dataset.csv")
     table = tables.read(tables.DATASET, path)
@@ -209,7 +295,7 @@ def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
         tables.write(tables.DATASET, path, rows)
         perform.perform("evaluate", evaluate.Options(dataset_dir=path.parent))
         assert metrics(OUT)["splits"]["test"]["calibration"]["temperature"] == kept
-        assert Path("runs/first/model.json").read_bytes() == card
+        assert Path("runs/first/policy.json").read_bytes() == before
 
 
 def exchange_train_and_test() -> None:
@@ -222,7 +308,6 @@ def exchange_train_and_test() -> None:
 def test_crops_that_were_trained_on_are_found_in_a_dataset_split_again(
     in_trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    card = Path("runs/first/model.json").read_bytes()
     exchange_train_and_test()
     perform.perform("evaluate", evaluate.Options())
     content, page = metrics(OUT), (OUT / "report.html").read_text()
@@ -234,7 +319,7 @@ def test_crops_that_were_trained_on_are_found_in_a_dataset_split_again(
     assert warning in caplog.text
     assert warning in unescape(page)
     assert "No crop of this split was used" not in page
-    assert Path("runs/first/model.json").read_bytes() == card
+    assert not Path("runs/first/policy.json").exists()
 
 
 def test_crops_of_images_trained_on_are_known_whatever_their_name(in_trained: Path) -> None:
@@ -275,7 +360,6 @@ def test_where_nobody_knows_what_was_trained_on_that_is_said(
         Path("runs/first/train.json").unlink()
     else:
         exchange_train_and_test()
-    card = Path("runs/first/model.json").read_bytes()
     perform.perform("evaluate", evaluate.Options())
     content = metrics(OUT)
     assert content["trained_on"] == {"overlap": {"test": None, "val": None}, "labels": None}
@@ -283,7 +367,7 @@ def test_where_nobody_knows_what_was_trained_on_that_is_said(
     assert "Crops of test, val may have been trained on: first does not say" in warning
     assert warning in caplog.text
     assert "Nobody knows which crops of this split" in (OUT / "report.html").read_text()
-    assert Path("runs/first/model.json").read_bytes() == card
+    assert not Path("runs/first/policy.json").exists()
 
 
 def test_what_the_weights_it_started_from_were_trained_on_counts(in_trained: Path) -> None:
@@ -512,7 +596,7 @@ def test_a_dataset_of_other_labels_is_evaluated_by_a_mapping(in_trained: Path) -
     perform.perform("evaluate", evaluate.Options(target_mapping=Path("map.json"), grad_cam=True))
     assert metrics(OUT)["labels"] == ["bird", "mammal", "other"]
     assert list(predictions(OUT).columns[6:]) == ["prob_bird", "prob_mammal", "prob_other"]
-    assert json.loads(Path("runs/first/model.json").read_bytes())["temperature"] is None
+    assert not Path("runs/first/policy.json").exists()
 
 
 def test_megadetectors_files_are_written_on_request(in_trained: Path) -> None:

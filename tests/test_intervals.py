@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from animl_pipeline.classifier.predictions import Predictions
-from animl_pipeline.evaluation import intervals, metrics
+from animl_pipeline.evaluation import average_precision, intervals
 
 
 def held(locations: int, data_sets: int) -> tuple[float, float]:
@@ -30,7 +30,7 @@ def held(locations: int, data_sets: int) -> tuple[float, float]:
 
 
 def macro(scored: Predictions, weights: np.ndarray) -> np.ndarray:
-    return metrics.average_known(metrics.compute_label_aps(scored, weights))
+    return average_precision.average_known(average_precision.compute_label_aps(scored, weights))
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says_and_a_crop_wise_one_does_not() -> (

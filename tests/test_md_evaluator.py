@@ -16,8 +16,9 @@ from animl_pipeline.evaluation import calibration, md_evaluator
 class Batches(list[Any]):
     """What MegaDetector's evaluator takes for a loader."""
 
-    def __init__(self, scored: Predictions, crops: list[str]) -> None:
-        weights = md_evaluator._weights(scored).astype(np.float32)
+    def __init__(self, scored: Predictions) -> None:
+        crops = list(scored.rows["crop"])
+        weights = md_evaluator._weigh_labels(scored).astype(np.float32)
         logits = torch.tensor(calibration.to_logits(scored.probabilities)).float()
         truth = torch.tensor(scored.truth)
         step = range(0, len(scored), 16)
@@ -33,13 +34,13 @@ class Batches(list[Any]):
         self.dataset = range(len(scored))
 
 
-def its_files(folder: Path, scored: dict[str, Predictions], crops: dict[str, list[str]]) -> None:
+def its_files(folder: Path, scored: dict[str, Predictions]) -> None:
     """As the end of its `main` writes them, from its own functions."""
     overall, stats, matrices = {}, {}, {}
     loss = torch.nn.CrossEntropyLoss(reduction="none")
     for split, of_split in scored.items():
         table, overall[split], matrices[split] = evaluate_model.test_epoch(
-            torch.nn.Identity(), Batches(of_split, crops[split]), weighted=True,
+            torch.nn.Identity(), Batches(of_split), weighted=True,
             device=torch.device("cpu"), label_names=of_split.labels, loss_fn=loss,
         )  # fmt: skip
         table.to_csv(folder / f"outputs_{split}.csv.gz", index=False, compression="gzip")
@@ -56,10 +57,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     whole = made(5, seed=1)
     # Not in the order of names, and one without examples of a label.
     scored = {"val": whole.only(whole.truth != 2), "test": made(4, seed=0)}
-    crops = {name: [f"{name}/{i}.jpg" for i in range(len(s))] for name, s in scored.items()}
-    md_evaluator.write_md_files(ours, scored, crops)
+    for name, split in scored.items():
+        split.rows["crop"] = [f"{name}/{i}.jpg" for i in range(len(split))]
+    md_evaluator.write_md_files(ours, scored)
     with warnings.catch_warnings(action="ignore"):  # it calls pandas as of old
-        its_files(its, scored, crops)
+        its_files(its, scored)
     return ours, its
 
 
@@ -84,8 +86,8 @@ def test_the_matrices_are_those_of_megadetectors_evaluator(both: tuple[Path, Pat
 
 def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     scored = {"test": made(4, seed=0)}
-    crops = {"test": [str(i) for i in range(len(scored["test"]))]}
+    scored["test"].rows["crop"] = [str(i) for i in range(len(scored["test"]))]
     for folder in ("one", "two"):
-        md_evaluator.write_md_files(tmp_path / folder, scored, crops)
+        md_evaluator.write_md_files(tmp_path / folder, scored)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from animl_pipeline.classifier.predictions import Predictions
-from animl_pipeline.evaluation import calibration, intervals, metrics
+from animl_pipeline.evaluation import average_precision, calibration, intervals, metrics
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
 Floats = NDArray[np.float64]
@@ -57,7 +57,7 @@ def scored_rows(draw: st.DrawFn) -> tuple[Floats, NDArray[np.bool_], int]:
 def test_average_precision_is_scikit_learns(rows: tuple[Floats, NDArray[np.bool_], int]) -> None:
     scores, positive, _ = rows
     group = np.zeros(len(scores), dtype=np.int64)
-    found = metrics.compute_average_precision(scores, positive, group, np.ones((1, 1)))
+    found = average_precision.compute_average_precision(scores, positive, group, np.ones((1, 1)))
     assert found.shape == (1,)
     assert found[0] == pytest.approx(sk.average_precision_score(positive, scores), abs=1e-12)
 
@@ -72,7 +72,9 @@ def test_average_precision_under_many_weightings_is_scikit_learns_under_each(
     size = (3, len(scores))
     weights = rng.integers(0, 4, size).astype(float) if whole else rng.random(size)
     weights[:, np.flatnonzero(positive)[0]] += 1
-    found = metrics.compute_average_precision(scores, positive, np.arange(len(scores)), weights.T)
+    found = average_precision.compute_average_precision(
+        scores, positive, np.arange(len(scores)), weights.T
+    )
     expected = [sk.average_precision_score(positive, scores, sample_weight=w) for w in weights]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
@@ -80,13 +82,13 @@ def test_average_precision_under_many_weightings_is_scikit_learns_under_each(
 def test_average_precision_without_a_weighted_positive_has_no_value() -> None:
     scores, positive = np.array([0.9, 0.5, 0.1]), np.array([True, False, False])
     weights = np.array([[0.0, 1, 1], [0, 0, 0]]).T
-    found = metrics.compute_average_precision(scores, positive, np.arange(3), weights)
+    found = average_precision.compute_average_precision(scores, positive, np.arange(3), weights)
     assert np.isnan(found).all()
 
 
 def test_a_constant_score_has_the_prevalence_as_average_precision() -> None:
     positive = np.arange(16) < 2
-    found = metrics.compute_average_precision(
+    found = average_precision.compute_average_precision(
         np.full(16, 0.3), positive, np.arange(16), np.ones((16, 1))
     )
     assert found[0] == 2 / 16
@@ -298,12 +300,15 @@ def test_figures_are_json_without_nan(seed: int, n: int, seen: int, places: int)
 def test_a_location_left_out_leaves_the_figures_of_the_others(seed: int, places: int) -> None:
     probabilities, truth, where = made(seed, n=40, places=places)
     scored = Predictions.from_arrays(LABELS, probabilities, truth, where)
-    found = metrics.figures(scored, intervals.leave_one_out(scored.groups))
+    found = metrics.compute_metrics(scored, intervals.leave_one_out(scored.groups))
     for group in range(scored.groups):
         others = scored.only(scored.group != group)
-        expected = metrics.figures(others, np.ones((others.groups, 1)))
-        for name, values in found.items():
-            assert values[1 + group] == pytest.approx(expected[name][0], abs=1e-12, nan_ok=True)
+        expected = metrics.compute_metrics(others, np.ones((others.groups, 1)))
+        pairs = [(found.overall, expected.overall)]
+        pairs += [(by, expected.per_label[name]) for name, by in found.per_label.items()]
+        for all_, alone in pairs:
+            for name, values in all_.items():
+                assert values[1 + group] == pytest.approx(alone[name][0], abs=1e-12, nan_ok=True)
 
 
 def test_more_locations_than_groups_share_them_and_each_row_counts_once() -> None:
@@ -335,10 +340,10 @@ def test_a_mean_of_labels_that_are_all_right_is_no_surer_than_they_are() -> None
     )
     ends = found["intervals"]
     plain = intervals.jackknife(
-        metrics.figures(
+        metrics.compute_metrics(
             Predictions.from_arrays(["a", "b", "c"], probabilities, truth, places),
             intervals.leave_one_out(6),
-        )["macro_recall"]
+        ).overall["macro_recall"]
     )
     assert plain is not None
     below = np.array([1 - ends["recall/a"][0], 1 - ends["recall/b"][0]])

@@ -7,6 +7,7 @@ from sklearn.metrics import precision_recall_curve, precision_score, recall_scor
 
 from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import operating
+from animl_pipeline.evaluation.operating import ImageResults
 
 
 @settings(deadline=None, max_examples=100)
@@ -19,11 +20,11 @@ def test_no_other_threshold_with_the_wanted_figure_keeps_more_or_errs_less(
     positive[0] = True
     precision, recall, thresholds = precision_recall_curve(positive, scores)
     reach = thresholds[precision[:-1] >= wanted]
-    found = operating.choose_threshold(scores, positive, figure="precision", wanted=wanted)
+    found = operating.choose_threshold(scores, positive, metric="precision", wanted=wanted)
     assert found == (reach.min() if len(reach) else None)
     reach = thresholds[recall[:-1] >= wanted]
     assert (
-        operating.choose_threshold(scores, positive, figure="recall", wanted=wanted) == reach.max()
+        operating.choose_threshold(scores, positive, metric="recall", wanted=wanted) == reach.max()
     )
 
 
@@ -50,7 +51,7 @@ def test_a_threshold_is_rounded_down_to_few_decimals(scores: list[float], expect
 def test_a_label_without_examples_has_no_threshold() -> None:
     nobody = np.zeros(4, dtype=bool)
     for figure in ("precision", "recall"):
-        assert operating.choose_threshold(np.ones(4), nobody, figure=figure, wanted=0.0) is None
+        assert operating.choose_threshold(np.ones(4), nobody, metric=figure, wanted=0.0) is None
 
 
 def test_figures_at_a_threshold_are_scikit_learns() -> None:
@@ -100,15 +101,17 @@ def test_an_image_is_as_sure_as_its_least_sure_crop_and_right_if_all_are() -> No
     scored = Predictions.from_arrays(
         ["a", "b"], probabilities, np.array([0, 1, 1]), [("d", "x")] * 3
     )
-    sure, right = operating.image_sureness(scored, [("d", "1"), ("d", "1"), ("d", "2")])
-    assert sure.tolist() == [0.6, 0.8]
-    assert right.tolist() == [False, True]
+    scored.rows["image"] = ["1", "1", "2"]
+    images = operating.judge_images(scored)
+    assert images.probability.tolist() == [0.6, 0.8]
+    assert images.right.tolist() == [False, True]
 
 
 def test_review_says_how_many_images_are_left_to_a_person() -> None:
     sure = np.array([0.99, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
     right = np.array([True] * 4 + [False] + [True] * 4 + [False])
-    found = operating.review((sure, right), (sure, right))
+    images = ImageResults(sure, right)
+    found = operating.measure_review(images, images)
     assert found["images"] == 10
     assert found["wanted"][0]["with_hindsight"] == pytest.approx(0.6)
     assert found["wanted"][0]["checked"] == {"review": pytest.approx(0.6), "precision": 1.0}
@@ -117,10 +120,10 @@ def test_review_says_how_many_images_are_left_to_a_person() -> None:
 
 
 def test_where_no_precision_is_reached_a_person_looks_at_all() -> None:
-    sure, right = np.array([0.9, 0.8]), np.array([False, True])
-    row = operating.review(None, (sure, right))["wanted"][0]
+    images = ImageResults(np.array([0.9, 0.8]), np.array([False, True]))
+    row = operating.measure_review(None, images)["wanted"][0]
     assert row == {"precision": 0.9, "with_hindsight": 1.0, "checked": None}
-    row = operating.review((sure, right), (sure, right))["wanted"][0]
+    row = operating.measure_review(images, images)["wanted"][0]
     assert row["checked"] == {"review": 1.0, "precision": None}
 
 

@@ -18,10 +18,11 @@ from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
 from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation import breakdown
-from animl_pipeline.evaluation import figures as evaluation
 from animl_pipeline.evaluation.against.comparison import Other, compare
+from animl_pipeline.evaluation.document import Document, Judging, describe_split
+from animl_pipeline.report import page as pages
+from animl_pipeline.report.formatting import format_number, format_percent, format_threshold
 from animl_pipeline.report.gallery import Pictures
-from animl_pipeline.report.page import number, percent, render, threshold
 
 LABELS = ["bird", "fox", "lizard", "rodent", "skunk"]
 NEW = {"train": 0, "val": 0, "locations": 0, "whole": True}  # to the run
@@ -112,7 +113,8 @@ def evaluation_of(
     parts = {name: as_split(table, labels) for name, table in tables.items()}
     val, wanted = parts.pop("held out"), {"precision": 0.9, "recall": 0.8}
     figures = {
-        name: evaluation.figures(part, val, 1.25, wanted, "empty") for name, part in parts.items()
+        name: describe_split(part, Judging(val, 1.25, wanted, "empty"))
+        for name, part in parts.items()
     }
     card = classifier.Card(
         "efficientnet-b3",
@@ -145,6 +147,13 @@ def evaluation_of(
         "history": made_history(),
         "pictures": None,
     }
+
+
+def render(
+    *, metrics: dict[str, Any], scored: dict[str, Predictions], history: Any, pictures: Any
+) -> str:
+    document = Document(**metrics)
+    return pages.render(document, scored, run_name="first", history=history, pictures=pictures)
 
 
 def pictures(folder: Path, inputs: dict[str, Any], network: Any = None) -> dict[str, Any]:
@@ -362,7 +371,9 @@ def everything() -> dict[str, Any]:
     scored = inputs["scored"]["test"]
     content = inputs["metrics"]
     half = np.array([int(location) % 2 == 0 for _, location in scored.locations])
-    content["seen_against_new"] = breakdown.gap(scored.only(half), scored.only(~half))
+    content["seen_against_new"] = breakdown.compare_seen_and_new(
+        scored.only(half), scored.only(~half)
+    )
     other = Other(
         "rival",
         scored.probabilities[:, ::-1],
@@ -429,14 +440,14 @@ def test_empties_are_shown_with_hindsight_and_as_the_threshold_of_val_skips_them
 def test_what_is_below_1_never_reads_1_and_what_is_above_0_never_100_or_0_percent(
     value: float, digits: int
 ) -> None:
-    assert re.fullmatch(r"0\.\d{2,3}|>0\.999", number(value, max(digits, 2)))
-    assert not percent(value, digits).startswith("100")
-    assert value == 0 or float(percent(value, digits).strip("<> %")) > 0
+    assert re.fullmatch(r"0\.\d{2,3}|>0\.999", format_number(value, max(digits, 2)))
+    assert not format_percent(value, digits).startswith("100")
+    assert value == 0 or float(format_percent(value, digits).strip("<> %")) > 0
 
 
 @given(st.floats(0, 1))
 def test_a_threshold_is_shown_with_all_its_digits(value: float) -> None:
-    assert float(threshold(value)) == value
+    assert float(format_threshold(value)) == value
 
 
 def compared(**changed: Any) -> str:

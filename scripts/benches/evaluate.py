@@ -40,8 +40,8 @@ from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
 from animl_pipeline.classifier.predicting import Predictor, predict_rows
 from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
-from animl_pipeline.evaluation import figures as evaluation
 from animl_pipeline.evaluation import metrics
+from animl_pipeline.evaluation.document import Document, Judging, describe_split
 from animl_pipeline.report import page as report
 from animl_pipeline.running import devices
 
@@ -168,9 +168,9 @@ def size(n: int = 100_000, locations: int = 500, labels: int = 50) -> None:
     print(f"  figures and intervals: {ours:.1f} s; scikit-learn's AP alone, for as many")
     print(f"    weightings: {theirs:,.0f} s, {theirs / ours:.0f} x (one, times {1 + locations})")
     start = time.monotonic()
-    found = evaluation.figures(split, split, 1.2, {"precision": 0.9, "recall": 0.9}, "empty")
+    found = describe_split(split, Judging(split, 1.2, {"precision": 0.9, "recall": 0.9}, "empty"))
     page = report.render(
-        metrics=around(found, names), scored={"test": split}, history=None, pictures=None
+        around(found, names), {"test": split}, run_name="large", history=None, pictures=None
     )
     print(f"  all of the report: {time.monotonic() - start:.1f} s, {len(page) / 1e6:.1f} MB")
     print(f"  memory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
@@ -188,15 +188,23 @@ def made_split(labels: list[str], soft: Floats, truth: Ints, location: Ints) -> 
     return Predictions(rows, labels, soft, np.arange(len(truth)) % 3 == 0, [])
 
 
-def around(figures: dict[str, object], labels: list[str]) -> dict[str, object]:
+def around(figures: dict[str, object], labels: list[str]) -> Document:
     """Return the content of a metrics.json about the figures of a split."""
     card = classifier.Card("efficientnet-b3", labels, 300, {}, {}, {}, "", 0)
-    return {
-        "labels": labels, "splits": {"test": figures}, "seen_against_new": None, "comparison": None,
-        "warnings": [], "unreadable": {}, "trained_on": {"overlap": {"test": None}, "labels": None},
-        "temperature_fitted": True,
-        "model": card.__dict__, "training": None, "commands": [], "versions": {},
-    }  # fmt: skip
+    return Document(
+        labels=labels,
+        splits={"test": figures},
+        seen_against_new=None,
+        comparison=None,
+        warnings=[],
+        unreadable={},
+        trained_on={"overlap": {"test": None}, "labels": None},
+        temperature_fitted=True,
+        model=card.__dict__,
+        training=None,
+        commands=[],
+        versions={},
+    )
 
 
 def planted(demo: Path, share: float = 0.05) -> None:

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/support"))
 import clustered
 
 from animl_pipeline.classifier.predictions import Floats, Predictions
-from animl_pipeline.evaluation import calibration, intervals, metrics
+from animl_pipeline.evaluation import average_precision, calibration, intervals, metrics
 
 
 def coverage(data_sets: int = 400) -> None:
@@ -113,7 +113,7 @@ def too_sure(scored: Predictions, times: float) -> Predictions:
 
 def macro(scored: Predictions, weights: Floats) -> Floats:
     """Return macro average precision under each weighting."""
-    return metrics.average_known(metrics.compute_label_aps(scored, weights))
+    return average_precision.average_known(average_precision.compute_label_aps(scored, weights))
 
 
 def accuracy(scored: Predictions, weights: Floats) -> Floats:

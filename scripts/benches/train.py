@@ -27,7 +27,7 @@ from PIL import Image
 from animl_pipeline.artifacts import label_index
 from animl_pipeline.artifacts import tables as artifacts
 from animl_pipeline.classifier.predictions import Floats, Predictions
-from animl_pipeline.evaluation import intervals, metrics
+from animl_pipeline.evaluation import average_precision, intervals
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LABELS = ["bird", "fox", "lizard"]  # the peer needs three, and all of them in every part
@@ -249,7 +249,7 @@ def scored(path: Path, folder: Path) -> Predictions:
 def macro(of: Predictions) -> Floats:
     """Return macro average precision of all, and without each location."""
     weights = intervals.leave_one_out(of.groups)
-    return metrics.average_known(metrics.compute_label_aps(of, weights))
+    return average_precision.average_known(average_precision.compute_label_aps(of, weights))
 
 
 def shown(values: Floats, scale: str = "logit") -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from animl_pipeline.classifier.predictions import Ints, Predictions
-from animl_pipeline.evaluation import metrics
+from animl_pipeline.evaluation import average_precision
 
 LABELS = ["fox", "bird", "skunk", "rodent", "lizard"]
 SHARES = np.array([0.35, 0.25, 0.2, 0.12, 0.08])
@@ -60,5 +60,5 @@ def _crops(rng: np.random.Generator, locations: int, crops: float) -> tuple[Ints
 
 def truth_of_macro(skill: float = SKILL) -> float:
     """The macro average precision over MANY locations."""
-    aps = metrics.compute_label_aps(made(MANY, seed=1, skill=skill))
-    return float(metrics.average_known(aps)[0])
+    aps = average_precision.compute_label_aps(made(MANY, seed=1, skill=skill))
+    return float(average_precision.average_known(aps)[0])
