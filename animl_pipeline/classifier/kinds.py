@@ -1,6 +1,7 @@
 """The libraries that networks come from, and all in which their networks differ.
 
-To add the networks of another library, write a class like `Published` and name it in KINDS.
+To add the networks of another library, write a class like `Published`, here or in a module of its
+own, and name it in KINDS of `networks`.
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Pictures:
 class Kind(Protocol):
     """The networks of one library, and all in which they differ from those of another."""
 
+    description: str  # which names it has, for a message
     norm_after: dict[str, str]  # the batch norm after each convolution, by their names
 
     def has(self, model_name: str) -> bool:
@@ -72,6 +74,7 @@ def import_timm() -> Any:
 class Published:
     """EfficientNet B0 to B7 by efficientnet-pytorch, as the published workflow has them."""
 
+    description = "efficientnet-b0 to b7 (efficientnet-b3 is the default)"
     norm_after = {  # noqa: RUF012 - never changed
         "_conv_stem": "_bn0",
         "_expand_conv": "_bn0",
@@ -125,6 +128,7 @@ class Published:
 class Timm:
     """Every network of timm for colour pictures."""
 
+    description = "a network of timm for colour pictures"
     norm_after: dict[str, str] = {}  # noqa: RUF012 - its names differ from network to network
 
     def has(self, model_name: str) -> bool:
@@ -206,6 +210,3 @@ class Timm:
         if not isinstance(self.head_of(network), nn.Module):  # one of its own, one of a teacher
             raise OptionError(f"{model_name} has more than one head: choose another --model-name.")
         return network.train()
-
-
-KINDS: tuple[Kind, ...] = (Published(), Timm())  # the first that has a name builds it

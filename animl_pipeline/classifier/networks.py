@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from animl_pipeline.classifier.kinds import KINDS, MODEL_NAMES, Kind, Pictures, import_timm
+from animl_pipeline.classifier.kinds import Kind, Pictures, Published, Timm, import_timm
 from animl_pipeline.errors import OptionError
 
 # PyTorch's default. The 0.01 of TensorFlow's EfficientNets is for the many steps of ImageNet: over
 # the few dozen of a camera-trap project the running statistics lag behind and validation is
 # nonsense.
 BATCH_NORM_MOMENTUM = 0.1
+
+KINDS: tuple[Kind, ...] = (Published(), Timm())  # the first that has a name builds it
 
 
 def kind_named(model_name: str) -> Kind:
@@ -32,8 +34,7 @@ def kind_named(model_name: str) -> Kind:
     stem = model_name.partition(".")[0]
     near = import_timm().list_models(f"*{stem}*")[:3] if model_name else []
     raise OptionError(
-        f"--model-name {model_name!r} is neither {MODEL_NAMES[0]} to {MODEL_NAMES[-1][-2:]} "
-        f"(efficientnet-b3 is the default) nor a network of timm for colour pictures"
+        f"--model-name {model_name!r} is neither {' nor '.join(k.description for k in KINDS)}"
         f"{', which has ' + ', '.join(near) if near else ''}."
     )
 
