@@ -60,9 +60,12 @@ class Commands(click.Group):
         """Write the options of all commands, and the commands with a sentence each."""
         options = [param.get_help_record(ctx) for param in self.get_params(ctx)]
         write_panel(formatter, "Options", [row for row in options if row])
-        rows = [(name, entry.help) for name, entry in registry().items()]
-        rows.append((RUN, HELP_OF_RUN.partition("\n")[0]))
-        write_panel(formatter, "Commands", rows)
+        panels: dict[str, list[tuple[str, str]]] = {"In the order of work": []}
+        for name, entry in registry().items():
+            panels.setdefault(entry.panel, []).append((name, entry.help))
+        panels.setdefault("Beside it", []).append((RUN, HELP_OF_RUN.partition("\n")[0]))
+        for title, rows in panels.items():
+            write_panel(formatter, title, rows)
 
 
 def main() -> None:

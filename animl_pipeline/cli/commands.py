@@ -91,6 +91,19 @@ class StageCommand(click.Command):
             + [_argument_of(knob) for knob in self.knobs if knob.positional],
         )
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the words apart; say where an option of all commands belongs."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            group = ctx.parent.command.params if ctx.parent else []
+            if any(error.option_name in param.opts for param in group):
+                ctx.fail(
+                    f"{error.option_name} stands before the command: "
+                    f"pipeline {error.option_name} {self.name}"
+                )
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a panel for each subject, then the examples."""
         panels: dict[str, list[tuple[str, str]]] = {}

@@ -140,7 +140,7 @@ def _knob(name: str, field: Any, owner: type[Any]) -> Knob:
         kind=field.annotation,
         default=dataclasses.MISSING if field.is_required() else field.default,
         help=field.description,
-        panel=extra["panel"] or getattr(owner, "panel", PANEL),
+        panel=extra["panel"] or vars(owner).get("panel", PANEL),
         positional=extra["positional"],
         low=next(iter(low), None),
         high=next(iter(high), None),

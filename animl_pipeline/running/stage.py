@@ -20,6 +20,7 @@ class Entry:
     """What is to be known of a stage without loading it."""
 
     help: str  # one sentence
+    panel: str = "In the order of work"  # the heading it stands under among the commands
     examples: tuple[str, ...] = ()
     is_one_file: bool = False  # it writes one file, whole or not there, into any folder
     is_for_several: bool = False  # several processes, started by torchrun, may share it

@@ -2,15 +2,18 @@
 
 from animl_pipeline.running.stage import Entry
 
-# In the order of work, in which `pipeline run` performs them, too.
+BESIDE = "Beside it"
+# In the order in which `pipeline run` performs them.
 STAGES = {
     "check": Entry(
         "Say what is wrong or odd in a COCO file, before any work; it needs no images.",
+        panel=BESIDE,
         examples=("pipeline check export.json",),
         is_one_file=True,
     ),
     "convert": Entry(
         "Turn a COCO file into MegaDetector results, or results into a COCO file.",
+        panel=BESIDE,
         examples=(
             "pipeline convert export.json results.json",
             "pipeline convert results.json export.json --to coco",
