@@ -1,9 +1,10 @@
 """Every table one stage hands to another: its columns, checked on reading and on writing."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from animl_pipeline.errors import InputInvalid, InputMissing
 from animl_pipeline.files import whole as files
@@ -218,6 +219,17 @@ def write(table: Table, path: Path, frame: "pd.DataFrame") -> None:
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with files.whole(path) as part:
         frame.to_csv(part, index=False, lineterminator="\n", encoding="utf-8", quoting=quoting)
+
+
+def write_rows(table: Table, path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows that have a cell for each column, whole or not at all.
+
+    Raises:
+        InputInvalid: the rows are not of such a table.
+    """
+    import pandas as pd
+
+    write(table, path, pd.DataFrame(rows, columns=table.names))
 
 
 def _list_further(table: Table, frame: "pd.DataFrame") -> list[str]:

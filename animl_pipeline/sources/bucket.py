@@ -18,8 +18,9 @@ from urllib3 import BaseHTTPResponse, HTTPResponse
 
 from animl_pipeline.errors import ObjectUnavailable, OptionError, StorageRefused
 from animl_pipeline.sources import quick
-from animl_pipeline.sources.source import Again, Answer
-from animl_pipeline.sources.web import Web, etag_md5, refuse_secrets, trouble_of
+from animl_pipeline.sources.patience import Again
+from animl_pipeline.sources.source import Answer
+from animl_pipeline.sources.web import Web, explain_answer, read_etag_md5, refuse_secrets
 
 ANY_KEY = "key"
 KEY_BYTES_MAX = 1024  # of S3 (Amazon S3 User Guide, Naming objects)
@@ -78,7 +79,7 @@ class Bucket(Web):
             refuse_secrets(endpoint_url)
         try:
             self._session = botocore.session.Session(profile=profile)
-            base_url, self._region = _address(self._session, name, endpoint_url, region)
+            base_url, self._region = _find_address(self._session, name, endpoint_url, region)
             ca_file = self._session.get_config_variable("ca_bundle")
         except (exceptions.BotoCoreError, ValueError) as error:
             if "bucket name" in str(error):
@@ -105,47 +106,47 @@ class Bucket(Web):
                 response = self._send("HEAD", "")
                 break
             except Again as trouble:
-                self.patience.out(trouble)
+                self.patience.note_unreached(trouble)
                 self.patience.wait(1, trouble.wait_s)
         response.drain_conn()
         if response.status == 404:
             raise StorageRefused(f"{self.name!r}: {REMEDIES['NoSuchBucket']}")
         region = response.headers.get("x-amz-bucket-region", "")
         if self._endpoint_url is None and re.fullmatch(r"[a-z0-9-]+", region):
-            address = _address(self._session, self.name, None, region)
+            address = _find_address(self._session, self.name, None, region)
             self.base_url, self._region = address
         self._quick = quick.open_quick(
             self.base_url,
             region=self._region,
-            credentials=self._frozen if self._sign else None,
-            trouble_of=_final,
+            credentials=self._freeze_credentials if self._sign else None,
+            explain_answer=_explain_code,
             requester_pays=self._requester_pays,
             timeout_s=self.timeout_s,
             ca_file=self.ca_file,
         )
 
-    def quickly(self, key: str) -> Answer | None:
+    def get_quickly(self, key: str) -> Answer | None:
         """Return an object if it comes by the quicker way."""
         answer = self._quick.get(key) if self._quick else None
         self._served = self._served or answer is not None
         return answer
 
-    def _headers(self, method: str, url: str) -> dict[str, str]:
-        headers = super()._headers(method, url) | self._extra
+    def _make_headers(self, method: str, url: str) -> dict[str, str]:
+        headers = super()._make_headers(method, url) | self._extra
         if not self._sign:
             return headers
         request = AWSRequest(method, url, headers=headers)
-        S3SigV4Auth(self._frozen(), "s3", self._region).add_auth(request)
+        S3SigV4Auth(self._freeze_credentials(), "s3", self._region).add_auth(request)
         return dict(request.headers.items())
 
-    def _frozen(self) -> Any:
+    def _freeze_credentials(self) -> Any:
         """Return the credentials of now: those of a role or of SSO renew themselves."""
         try:
             if self._credentials is None:
                 self._credentials = self._session.get_credentials()
             if self._credentials is None:
                 raise exceptions.NoCredentialsError
-            return self._credentials.get_frozen_credentials()
+            return self._credentials.get_freeze_credentials_credentials()
         except NO_WAY_TO_CREDENTIALS as error:
             raise Again(f"no way to the credentials: {error}", reached=False) from error
         except (exceptions.BotoCoreError, exceptions.ClientError, ValueError) as error:
@@ -166,10 +167,10 @@ class Bucket(Web):
         self._served = True
         return response
 
-    def _md5(self, response: BaseHTTPResponse) -> str:
-        return etag_md5(response)
+    def _read_md5(self, response: BaseHTTPResponse) -> str:
+        return read_etag_md5(response)
 
-    def _trouble(self, response: BaseHTTPResponse, body: str) -> Exception:
+    def _explain_refusal(self, response: BaseHTTPResponse, body: str) -> Exception:
         found = re.search(r"<Code>(\w{1,64})</Code>", body)
         code = found[1] if found else ""
         if code in REMEDIES and not (self._served and code in OF_ONE_KEY):
@@ -180,14 +181,14 @@ class Bucket(Web):
             )
         if not code and response.status in HTTP_CODES:  # HEAD has no body to hold one
             code = HTTP_CODES[response.status]
-        if final := _final(code):
+        if final := _explain_code(code):
             return final
         if code in BUSY:
             return Again(f"the server answered {response.status} {code}")
-        return trouble_of(response, code)
+        return explain_answer(response, code)
 
 
-def _final(code: str) -> Exception | None:
+def _explain_code(code: str) -> Exception | None:
     """Return what S3's code for an error means where asking again would not help."""
     if code in MISSING:
         return ObjectUnavailable("missing", "no such key in the bucket")
@@ -197,7 +198,7 @@ def _final(code: str) -> Exception | None:
     return None
 
 
-def _address(
+def _find_address(
     session: Any, name: str, endpoint_url: str | None, region: str | None
 ) -> tuple[str, str]:
     """Return the address below which a bucket's keys are, and the region to sign for.

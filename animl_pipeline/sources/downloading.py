@@ -1,106 +1,128 @@
-"""Give every row of the ledger its state, fetching the pictures that are not there yet."""
+"""Give every row of the ledger its state, fetching the images that are not there yet."""
 
-import contextlib
 import errno
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from animl_pipeline.catalogue.animl import find_md5
 from animl_pipeline.errors import ObjectUnavailable
+from animl_pipeline.files.journal import Journal
 from animl_pipeline.running import workers
 from animl_pipeline.running.progress import Bar, progress, say
 from animl_pipeline.sources import ledger
-from animl_pipeline.sources import source as storage
 from animl_pipeline.sources.ledger import Held, Row
 from animl_pipeline.sources.source import Source
+from animl_pipeline.sources.verified import fetch_verified
 
-TOLD_EVERY_S = 0.2
+NEWS_EVERY_S = 0.2
 ALL_ALIKE = 100  # so many from the start and none of them had: something else is wrong
-# What is wrong with the place of one picture; any other trouble with the disk is of all of them.
-OF_ONE_PLACE = {
-    errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL,
-    errno.EILSEQ,
-}  # fmt: skip
-Item = tuple[int, Row, Held | None]
-Md5Of = Callable[[str], str]  # the md5 that the id of an image holds, else ""
+# What is wrong with the place of one image; any other trouble with the disk is of all of them.
+NAME_TROUBLE = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+OF_ONE_FILE = NAME_TROUBLE | {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+NOT_REACHED = "not reached: the run was stopped"
 
 
-def look(rows: list[Row], *, folder: Path, journal: Path, md5_of: Md5Of) -> list[Item]:
+class Todo(NamedTuple):
+    """A row whose state takes a look into a file or at the source; `number` is its place."""
+
+    number: int
+    row: Row
+    before: Held | None  # what an earlier run knew of the file
+    id_md5: str  # the md5 that the image's id holds, or ""
+
+
+def find_todo(rows: list[Row], *, folder: Path, journal: Path, has_bare_ids: bool) -> list[Todo]:
     """Give the rows that need no look into a file or at the source their state; return the others.
+
+    `has_bare_ids` is whether ids may be md5s alone, as Animl's.
 
     Raises:
         InputInvalid: download.csv is not the table that was written.
     """
-    known = ledger.held(journal, folder)
-    todo: list[Item] = []
+    known = ledger.read_held(journal, folder)
+    todo: list[Todo] = []
     for number, row in enumerate(rows):
         if row.state:
             continue
         before = known.get(row.file_name)
         if before and (before.image_id, before.key) != (row.image_id, row.key):
-            before = None  # of another export: what is there is another picture
-        here = ledger.at_first_sight(row, folder / row.file_name, before, md5_of(row.image_id))
-        if here:
-            rows[number] = here
+            before = None  # of another COCO file: what is there is another image
+        id_md5 = find_md5(row.image_id, bare=has_bare_ids)
+        held_row = ledger.judge_by_stat(row, folder / row.file_name, before, id_md5)
+        if held_row:
+            rows[number] = held_row
         else:
-            todo.append((number, row, before))
+            todo.append(Todo(number, row, before, id_md5))
     return todo
 
 
-def fetch(
-    todo: list[Item],
+def fetch_all(
+    todo: list[Todo],
     rows: list[Row],
     source: Source,
     *,
     folder: Path,
     journal: Path,
-    md5_of: Md5Of,
     at_a_time: int,
 ) -> None:
-    """Give each of the rows its state; `rows` is true at every moment.
+    """Give each of the rows its state, and write the ledger, however this ends.
 
     Raises:
         StorageRefused: nothing can be had from the source any more.
         OSError: nothing can be written any more.
     """
     done = len(rows) - len(todo)
-    bar = progress(len(rows), title="download", unit="image", done=done)
-    with bar, contextlib.closing(ledger.Journal(journal)) as log:
-        news, account = _News(bar), _accountant(rows, source, folder, log, md5_of)
-        for number in workers.map_threads(account, todo, workers=at_a_time, abort=source.close):
-            news.tell(rows[number])
+    try:
+        bar = progress(len(rows), title="download", unit="image", done=done)
+        with bar, Journal(journal) as log:
+            news = _News(bar)
+
+            def settle(job: Todo) -> int:
+                # At once, not when it is counted: what is in place is never said to be open.
+                rows[job.number] = _judge(job, source, folder, log)
+                return job.number
+
+            for number in workers.map_threads(
+                settle, todo, workers=at_a_time, abort=source.close
+            ):
+                news.count(rows[number])
+    finally:
+        # Stopped, or the source is gone: what was got stays, and the rest is said to be open.
+        for number, row, _, _ in todo:
+            if not rows[number].state:
+                rows[number] = row._replace(state="failed", reason=NOT_REACHED)
+        ledger.write_ledger(folder, rows)
 
 
-def _accountant(
-    rows: list[Row], source: Source, folder: Path, log: ledger.Journal, md5_of: Md5Of
-) -> Callable[[Item], int]:
-    """Return the function that gives one of the rows its state, and returns which."""
-
-    def account(item: Item) -> int:
-        number, row, before = item
-        id_md5, target = md5_of(row.image_id), folder / row.file_name
-        try:
-            here = ledger.after_reading(row, target, before, id_md5, source)
-            # In the journal first, in place second: a crash between the two fetches it again, and
-            # a picture in place that no journal knows was there before us.
-            rows[number] = here or row.of(
-                storage.fetch(
-                    source, row.key, target, md5=id_md5, arrived=lambda got: log.note(row, got)
-                )
-            )
-        except ObjectUnavailable as error:
-            if not source.patience.stopped.is_set():  # else it is as open as it was
-                there = "; another picture lies in its place" if target.exists() else ""
-                rows[number] = row._replace(state=error.state, reason=f"{error}{there}")
-        except OSError as error:
-            if error.errno not in OF_ONE_PLACE:
-                raise
-            reason = f"cannot be written: {error.strerror}"
-            rows[number] = row._replace(state="failed", reason=reason)
-        return number
-
-    return account
+def _judge(job: Todo, source: Source, folder: Path, log: Journal) -> Row:
+    """Return the row with its state, after fetching the image if need be."""
+    _, row, before, id_md5 = job
+    target = folder / row.file_name
+    try:
+        held_row = ledger.judge_by_bytes(row, target, before, id_md5, source)
+        if held_row:
+            return held_row
+        # In the journal first, in place second: a crash between the two fetches it again, and
+        # an image in place that no journal knows was there before us.
+        fetched = fetch_verified(
+            source,
+            row.key,
+            target,
+            md5=id_md5,
+            arrived=lambda fetched: ledger.note_fetched(log, row, fetched),
+        )
+        return row.as_fetched(fetched)
+    except ObjectUnavailable as error:
+        if source.patience.stopped.is_set():  # it is as open as it was
+            return row
+        there = "; another picture lies in its place" if target.exists() else ""
+        return row._replace(state=error.state, reason=f"{error}{there}")
+    except OSError as error:
+        if error.errno not in OF_ONE_FILE:
+            raise
+        return row._replace(state="failed", reason=f"cannot be written: {error.strerror}")
 
 
 class _News:
@@ -108,16 +130,16 @@ class _News:
 
     def __init__(self, bar: Bar) -> None:
         self.bar, self.bytes, self.states = bar, 0, Counter[str]()
-        self.began = self.told = time.monotonic()
+        self.began = self.last_news = time.monotonic()
 
-    def tell(self, row: Row) -> None:
+    def count(self, row: Row) -> None:
         """Count a row."""
         self.states[row.state] += 1
         self.bytes += int(row.bytes) if row.state == "downloaded" else 0
         self.bar.update()
         now = time.monotonic()
-        if now - self.told > TOLD_EVERY_S:
-            self.told = now
+        if now - self.last_news > NEWS_EVERY_S:
+            self.last_news = now
             rate = self.bytes / (now - self.began) / 1e6
             self.bar.note(f"{self.bytes / 1e6:,.1f} MB, {rate:,.1f} MB/s")
         alike = self.states.total() == self.states[row.state] == ALL_ALIKE

@@ -42,7 +42,7 @@ class Quick:
         *,
         region: str,
         credentials: Callable[[], Any] | None,
-        trouble_of: Callable[[str], Exception | None],
+        explain: Callable[[str], Exception | None],
         requester_pays: bool,
         timeout_s: float,
         ca_file: str | None,
@@ -50,7 +50,7 @@ class Quick:
         """Open nothing yet.
 
         `credentials` gives those of botocore, frozen; None is for requests that are not signed.
-        `trouble_of` gives, for S3's code of an error, what to raise, or None to ask the other way.
+        `explain` gives, for S3's code of an error, what to raise, or None to ask the other way.
         """
 
         def provide() -> Any:
@@ -71,7 +71,7 @@ class Quick:
         }
         if ca_file:
             client["root_certificate"] = Path(ca_file).read_bytes()
-        self._trouble_of = trouble_of
+        self._explain = explain
         self._failures: int | None = 0  # None once one came
         self._store = S3Store(
             "of-the-endpoint",  # whose address has the bucket in it
@@ -89,7 +89,7 @@ class Quick:
         """Return an object and its body, or None if it does not come this way.
 
         Raises:
-            ObjectUnavailable: what `trouble_of` says of the server's answer.
+            ObjectUnavailable: what `explain` says of the server's answer.
         """
         if (self._failures or 0) >= USELESS or not PLAIN.fullmatch(key):
             return None
@@ -101,7 +101,7 @@ class Quick:
             body = got.bytes().to_bytes()
         except (BaseError, OSError, ValueError) as error:
             code = re.search(r"<Code>(\w{1,64})</Code>", str(error))
-            trouble = self._trouble_of(code[1] if code else "")
+            trouble = self._explain(code[1] if code else "")
             if trouble:
                 raise trouble from error
             if self._failures is not None:

@@ -18,7 +18,8 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3 import exceptions as broken
 
 from animl_pipeline.errors import ObjectUnavailable, OptionError, StorageRefused
-from animl_pipeline.sources.source import CHUNK_BYTES, Again, Answer, Patience
+from animl_pipeline.sources.patience import Again, Patience
+from animl_pipeline.sources.source import CHUNK_BYTES, Answer
 
 CONNECT_S = 10.0
 REDIRECTS = 5
@@ -47,13 +48,15 @@ class Web:
         self.timeout_s = timeout_s
         self.base_url = base_url.rstrip("/") + "/"
         self.ca_file = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or None
-        self._manager = _manager(base_url, connections, timeout_s, _trusted(self.ca_file))
+        self._manager = _make_manager(
+            base_url, connections, timeout_s, _make_ssl_context(self.ca_file)
+        )
         self._bodies: set[BaseHTTPResponse] = set()
 
     def check(self) -> None:
         """Do nothing: an address says nothing of all its files."""
 
-    def quickly(self, key: str) -> Answer | None:  # noqa: ARG002 - a bucket has a quicker way
+    def get_quickly(self, key: str) -> Answer | None:  # noqa: ARG002 - a bucket has a quicker way
         """Return None: there is one way to a web address."""
         return None
 
@@ -63,8 +66,8 @@ class Web:
         response = self._ask("GET", key)
         self._bodies.add(response)
         try:
-            answer = self._answer(response)
-            yield Answer(answer.size_bytes, answer.md5, _chunks(response))
+            answer = self._read_answer(response)
+            yield Answer(answer.size_bytes, answer.md5, _read_chunks(response))
         finally:
             self._bodies.discard(response)
             # Read to its end the connection has gone back by itself; else it is of no more use.
@@ -74,7 +77,7 @@ class Web:
         """Return what the server says of an object."""
         response = self._ask("HEAD", key)
         response.drain_conn()
-        return self._answer(response)
+        return self._read_answer(response)
 
     def close(self) -> None:
         """End what is under way, in whatever thread, and give back the connections."""
@@ -94,7 +97,7 @@ class Web:
         except (broken.HTTPError, OSError):
             body = ""
         response.close()
-        raise self._trouble(response, body)
+        raise self._explain_refusal(response, body)
 
     def _send(self, method: str, key: str) -> BaseHTTPResponse:
         """Return any answer of the server."""
@@ -102,7 +105,7 @@ class Web:
         if not {".", ".."}.isdisjoint(key.split("/")):
             raise ObjectUnavailable("failed", "the key has a . or .. part, which HTTP cannot name")
         url = self.base_url + quote(key, safe="/~")
-        headers = self._headers(method, url)
+        headers = self._make_headers(method, url)
         retries = Retry(None, connect=0, read=0, status=0, other=0, redirect=self.redirects)
         try:
             response = self._manager.urlopen(
@@ -110,25 +113,25 @@ class Web:
                 redirect=self.redirects > 0, retries=retries,
             )  # fmt: skip
         except (broken.HTTPError, OSError) as error:
-            raise self._lost(error) from error
-        self.patience.reached()
+            raise self._explain_silence(error) from error
+        self.patience.note_reached()
         return response
 
-    def _lost(self, error: Exception) -> Exception:
+    def _explain_silence(self, error: Exception) -> Exception:
         """Return what a request without an answer means."""
-        trouble = _sorted_out(error)
+        trouble = _explain_error(error)
         pool = getattr(error, "pool", None)
         elsewhere = getattr(pool, "host", None) not in {None, urlsplit(self.base_url).hostname}
         if isinstance(trouble, Again) and elsewhere and not self._manager.proxy:
             trouble.reached = True  # it led to a host that is not there: one picture's trouble
-            self.patience.reached()
+            self.patience.note_reached()
         return trouble
 
-    def _headers(self, method: str, url: str) -> dict[str, str]:  # noqa: ARG002 - S3 signs them
+    def _make_headers(self, method: str, url: str) -> dict[str, str]:  # noqa: ARG002 - S3 signs them
         return {"Accept-Encoding": "identity"}
 
-    def _answer(self, response: BaseHTTPResponse) -> Answer:
-        md5 = self._md5(response)
+    def _read_answer(self, response: BaseHTTPResponse) -> Answer:
+        md5 = self._read_md5(response)
         if not md5 and response.headers.get("Content-Type", "").startswith("text/html"):
             raise Again("a web page came in the place of the picture", state="corrupt")
         encoding = response.headers.get("Content-Encoding", "identity")
@@ -137,11 +140,11 @@ class Web:
         length = response.headers.get("Content-Length", "")
         return Answer(int(length) if length.isdecimal() else None, md5)
 
-    def _md5(self, response: BaseHTTPResponse) -> str:
+    def _read_md5(self, response: BaseHTTPResponse) -> str:
         """Return the md5 the server names: as S3, Azure and Google's storage do."""
         headers = response.headers
         if "x-amz-request-id" in headers:
-            return etag_md5(response)
+            return read_etag_md5(response)
         google = re.search(r"md5=([\w+/=]+)", headers.get("x-goog-hash", ""))
         text = google[1] if google else headers.get("Content-MD5", "")
         try:
@@ -150,12 +153,12 @@ class Web:
             return ""
         return digest.hex() if len(digest) == 16 else ""
 
-    def _trouble(self, response: BaseHTTPResponse, body: str) -> Exception:  # noqa: ARG002
+    def _explain_refusal(self, response: BaseHTTPResponse, body: str) -> Exception:  # noqa: ARG002
         """Return what an answer other than 200 means."""
-        return trouble_of(response, response.reason or "")
+        return explain_answer(response, response.reason or "")
 
 
-def trouble_of(response: BaseHTTPResponse, word: str) -> Exception:
+def explain_answer(response: BaseHTTPResponse, word: str) -> Exception:
     """Return what an answer other than 200 means by HTTP; `word` is what else it says."""
     status = response.status
     if status == 407:
@@ -168,11 +171,11 @@ def trouble_of(response: BaseHTTPResponse, word: str) -> Exception:
         return ObjectUnavailable("denied", "no permission to read it")
     reason = f"the server answered {status} {word}".rstrip()
     if status in BUSY or status >= 500:
-        return Again(reason, wait_s=_retry_after_s(response))
+        return Again(reason, wait_s=_read_retry_after_s(response))
     return ObjectUnavailable("failed", reason)
 
 
-def etag_md5(response: BaseHTTPResponse) -> str:
+def read_etag_md5(response: BaseHTTPResponse) -> str:
     """Return S3's ETag if it is the md5 of the body: not of one in parts or encrypted with a key.
 
     Source: Amazon S3 API, Object, ETag.
@@ -183,7 +186,7 @@ def etag_md5(response: BaseHTTPResponse) -> str:
     return etag if MD5_HEX.fullmatch(etag) and not encrypted and not customer else ""
 
 
-def _trusted(ca_file: str | None) -> ssl.SSLContext:
+def _make_ssl_context(ca_file: str | None) -> ssl.SSLContext:
     """Return whom to trust: those of a file, or the system's and Mozilla's.
 
     Raises:
@@ -198,7 +201,7 @@ def _trusted(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def _manager(
+def _make_manager(
     url: str, connections: int, timeout_s: float, trusted: ssl.SSLContext
 ) -> urllib3.PoolManager:
     """Return the connections, through a proxy where the environment names one for this host."""
@@ -244,15 +247,15 @@ def refuse_secrets(url: str) -> None:
         )
 
 
-def _chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
+def _read_chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
     try:
         while chunk := response.read(CHUNK_BYTES, decode_content=False):
             yield chunk
     except (broken.HTTPError, OSError, ValueError) as error:
-        raise _sorted_out(error) from error
+        raise _explain_error(error) from error
 
 
-def _sorted_out(error: Exception) -> Exception:
+def _explain_error(error: Exception) -> Exception:
     """Return what a request without an answer means."""
     if isinstance(error, broken.MaxRetryError) and error.reason:
         error = error.reason
@@ -270,6 +273,6 @@ def _sorted_out(error: Exception) -> Exception:
     return Again(f"the connection broke: {reason}")
 
 
-def _retry_after_s(response: BaseHTTPResponse) -> float:
+def _read_retry_after_s(response: BaseHTTPResponse) -> float:
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isdecimal() else 0.0
