@@ -19,7 +19,7 @@ from small_export import image, put, write_export
 from world import BUCKET, World, make_world
 
 from animl_pipeline import cli
-from animl_pipeline.sources import source
+from animl_pipeline.sources import patience
 
 # Before torch is loaded, and for every subprocess: with several threads a tiny network is slower,
 # and many times so where the cores are shared with other work.
@@ -97,9 +97,9 @@ def pipeline(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-off between attempts takes no time."""
-    monkeypatch.setattr(source, "BACKOFF_S", (0.001, 0.005))
-    monkeypatch.setattr(source, "RETRY_AFTER_S_MAX", 0.005)
-    monkeypatch.setattr(source, "START_S", 0.05)
+    monkeypatch.setattr(patience, "BACKOFF_S", (0.001, 0.005))
+    monkeypatch.setattr(patience, "RETRY_AFTER_S_MAX", 0.005)
+    monkeypatch.setattr(patience, "START_S", 0.05)
 
 
 @pytest.fixture

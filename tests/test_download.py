@@ -15,7 +15,7 @@ from shop import Pipeline, Shop, ledger
 from small_export import image, put, put_in_parts, request, write_export
 from world import BUCKET, World
 
-from animl_pipeline.sources import downloading, source
+from animl_pipeline.sources import downloading, patience
 
 FIXTURES = Path(__file__).parents[2] / "shared/fixtures/animl"
 needs_fixtures = pytest.mark.skipif(
@@ -309,7 +309,7 @@ def test_a_page_of_something_else_is_not_taken_for_a_picture(shop: Shop) -> None
 
 
 def test_what_failed_is_fetched_by_the_next_run_alone(shop: Shop) -> None:
-    shop.proxy.spoil("original/3.jpg", "altered", times=source.TRIES_OF_A_BODY + 1)  # each way
+    shop.proxy.spoil("original/3.jpg", "altered", times=patience.TRIES_OF_A_BODY + 1)  # each way
     assert shop.download().code == 3
     shop.proxy.requests.clear()
     assert shop.download().code == 0

@@ -16,7 +16,7 @@ from web_site import DATA, Site, fetch, site, state_of
 
 from animl_pipeline.errors import InputInvalid, ObjectUnavailable, OptionError
 from animl_pipeline.files import folders
-from animl_pipeline.sources import source as storage
+from animl_pipeline.sources import verified
 from animl_pipeline.sources.bucket import Bucket
 from animl_pipeline.sources.web import Web
 
@@ -53,7 +53,7 @@ def test_a_present_picture_whose_md5_is_not_that_of_its_id_has_the_note(shop: Sh
     target.write_bytes(b"saved again")
     shop.download()
     assert ledger()[0]["state"] == "present"
-    assert ledger()[0]["reason"] == storage.NOTE_OTHER_MD5
+    assert ledger()[0]["reason"] == verified.NOTE_OTHER_MD5
 
 
 @pytest.mark.parametrize("cell", ["900.0", "900,0", "", "many"])

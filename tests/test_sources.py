@@ -18,7 +18,7 @@ from small_export import image, write_export
 from web_site import DATA, Site, fetch, site, state_of
 
 from animl_pipeline.errors import InputMissing, OptionError, StorageRefused
-from animl_pipeline.sources import source as storage
+from animl_pipeline.sources import patience, verified
 from animl_pipeline.sources.bucket import Bucket
 from animl_pipeline.sources.folder import Folder
 from animl_pipeline.sources.web import Web
@@ -67,7 +67,7 @@ def test_an_answer_for_now_is_asked_for_again(
     found.says("/2.jpg", trouble)
     found.asked.clear()
     assert state_of(source, "2.jpg", tmp_path / "2.jpg") == "failed"
-    assert len(found.asked) == storage.TRIES
+    assert len(found.asked) == patience.TRIES
 
 
 BASE64 = base64.b64encode(hashlib.md5(DATA).digest()).decode()
@@ -122,7 +122,7 @@ def test_a_body_larger_than_any_picture_is_given_up(
     web: tuple[Site, Web], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, source = web
-    monkeypatch.setattr(storage, "PICTURE_BYTES_MAX", 1000)
+    monkeypatch.setattr(verified, "IMAGE_BYTES_MAX", 1000)
     found.says("/1.jpg", (200, {}, DATA))
     assert state_of(source, "1.jpg", tmp_path / "1.jpg") == "failed"
     assert list(tmp_path.iterdir()) == []
@@ -158,8 +158,8 @@ def test_a_source_that_was_never_there_is_given_up_soon(tmp_path: Path, no_waiti
 def test_a_source_that_comes_back_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(storage, "BACKOFF_S", (0.01, 0.02))
-    monkeypatch.setattr(storage, "START_S", 0.0)  # that of one that was there before is long
+    monkeypatch.setattr(patience, "BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setattr(patience, "START_S", 0.0)  # that of one that was there before is long
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -168,8 +168,8 @@ def test_a_source_that_comes_back_is_waited_for(
             found.says("/1.jpg", (200, {"Connection": "close"}, DATA))
             fetch(source, "1.jpg", tmp_path / "1.jpg")
         tries = threading.Event()
-        monkeypatch.setattr(storage.workers, "say", lambda _: tries.set())
-        got: list[storage.Fetched] = []
+        monkeypatch.setattr(patience.workers, "say", lambda _: tries.set())
+        got: list[verified.Fetched] = []
         thread = threading.Thread(
             target=lambda: got.append(fetch(source, "2.jpg", tmp_path / "2.jpg"))
         )
@@ -353,9 +353,9 @@ def test_a_server_is_trusted_by_the_certificates_aws_s_settings_name_in_both_way
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     with closing(secure_bucket(secure)) as source:
         source.check()
-        quickly = source.quickly("fox.jpg")
-        assert quickly
-        assert b"".join(quickly.chunks) == DATA
+        quick = source.get_quickly("fox.jpg")
+        assert quick
+        assert b"".join(quick.chunks) == DATA
         with source.open("fox.jpg") as answer:
             assert b"".join(answer.chunks) == DATA
 

@@ -8,8 +8,9 @@ from flaky_proxy import Proxy, flaky_proxy
 from small_export import put, put_in_parts, request
 
 from animl_pipeline.errors import ObjectUnavailable, OptionError, StorageRefused
-from animl_pipeline.sources import source as storage
+from animl_pipeline.sources import verified
 from animl_pipeline.sources.bucket import Bucket
+from animl_pipeline.sources.source import Source
 
 BUCKET = "storage-tests"
 DATA = b"a picture of a fox " * 200
@@ -68,8 +69,8 @@ def open_at(
     )
 
 
-def fetch(source: storage.Source, key: str, target: Path, md5: str = MD5) -> storage.Fetched:
-    return storage.fetch(source, key, target, md5=md5, arrived=lambda _: None)
+def fetch(source: Source, key: str, target: Path, md5: str = MD5) -> verified.Fetched:
+    return verified.fetch_verified(source, key, target, md5=md5, arrived=lambda _: None)
 
 
 def test_what_is_fetched_is_the_object_with_its_size_and_md5(
@@ -77,7 +78,7 @@ def test_what_is_fetched_is_the_object_with_its_size_and_md5(
 ) -> None:
     target = tmp_path / "new" / "folder" / "fox.jpg"
     got = fetch(bucket, "fox.jpg", target)
-    assert got == storage.Fetched(len(DATA), MD5, target.stat().st_mtime_ns)
+    assert got == verified.Fetched(len(DATA), MD5, target.stat().st_mtime_ns)
     assert target.read_bytes() == DATA
 
 
@@ -87,10 +88,10 @@ def test_arrived_is_called_once_with_the_checked_bytes_not_yet_in_place(
     proxy.spoil("fox.jpg", "altered", times=2)
     target, calls = tmp_path / "fox.jpg", []
 
-    def arrived(got: storage.Fetched) -> None:
+    def arrived(got: verified.Fetched) -> None:
         calls.append((got, target.exists(), target.with_name("fox.jpg.part").read_bytes() == DATA))
 
-    got = storage.fetch(bucket, "fox.jpg", target, md5=MD5, arrived=arrived)
+    got = verified.fetch_verified(bucket, "fox.jpg", target, md5=MD5, arrived=arrived)
     assert calls == [(got, False, True)]
 
 
@@ -121,20 +122,20 @@ def test_an_etag_that_is_no_md5_of_the_body_is_not_taken_for_one(
     bucket: Bucket, tmp_path: Path, key: str
 ) -> None:
     assert fetch(bucket, key, tmp_path / key, md5="").md5 == MD5
-    assert storage.matches(bucket, key, size_bytes=len(DATA), md5="0" * 32)
+    assert verified.is_same(bucket, key, size_bytes=len(DATA), md5="0" * 32)
 
 
 def test_a_size_that_differs_never_matches(bucket: Bucket) -> None:
-    assert not storage.matches(bucket, "parts.jpg", size_bytes=len(DATA) + 1, md5=MD5)
+    assert not verified.is_same(bucket, "parts.jpg", size_bytes=len(DATA) + 1, md5=MD5)
 
 
 def test_an_md5_that_differs_does_not_match_where_the_etag_is_one(bucket: Bucket) -> None:
-    assert storage.matches(bucket, "fox.jpg", size_bytes=len(DATA), md5=MD5)
-    assert not storage.matches(bucket, "fox.jpg", size_bytes=len(DATA), md5="0" * 32)
+    assert verified.is_same(bucket, "fox.jpg", size_bytes=len(DATA), md5=MD5)
+    assert not verified.is_same(bucket, "fox.jpg", size_bytes=len(DATA), md5="0" * 32)
 
 
 def test_the_size_of_an_object_is_known_without_fetching_it(bucket: Bucket, proxy: Proxy) -> None:
-    assert storage.size_bytes(bucket, "fox.jpg") == len(DATA)
+    assert verified.ask_size(bucket, "fox.jpg") == len(DATA)
     assert proxy.fetched() == 0
 
 
@@ -175,14 +176,14 @@ def test_requester_pays_is_said_with_every_request(proxy: Proxy, tmp_path: Path)
     with closing(open_at(proxy.url, requester_pays=True)) as bucket:
         bucket.check()
         fetch(bucket, "fox.jpg", tmp_path / "fox.jpg")
-        storage.size_bytes(bucket, "fox.jpg")
+        verified.ask_size(bucket, "fox.jpg")
     assert [sent.get("x-amz-request-payer") for sent in proxy.headers] == ["requester"] * 3
 
 
 def test_nothing_is_signed_where_that_is_asked_for(proxy: Proxy) -> None:
     private = pytest.raises(ObjectUnavailable)
     with closing(open_at(proxy.url, sign=False)) as bucket, private:
-        storage.size_bytes(bucket, "fox.jpg")
+        verified.ask_size(bucket, "fox.jpg")
     assert all("authorization" not in sent for sent in proxy.headers)
 
 

@@ -119,7 +119,7 @@ class Bucket(Web):
             self.base_url,
             region=self._region,
             credentials=self._freeze_credentials if self._sign else None,
-            explain_answer=_explain_code,
+            explain=_explain_code,
             requester_pays=self._requester_pays,
             timeout_s=self.timeout_s,
             ca_file=self.ca_file,
@@ -146,7 +146,7 @@ class Bucket(Web):
                 self._credentials = self._session.get_credentials()
             if self._credentials is None:
                 raise exceptions.NoCredentialsError
-            return self._credentials.get_freeze_credentials_credentials()
+            return self._credentials.get_frozen_credentials()
         except NO_WAY_TO_CREDENTIALS as error:
             raise Again(f"no way to the credentials: {error}", reached=False) from error
         except (exceptions.BotoCoreError, exceptions.ClientError, ValueError) as error:

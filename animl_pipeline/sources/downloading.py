@@ -84,9 +84,7 @@ def fetch_all(
                 rows[job.number] = _judge(job, source, folder, log)
                 return job.number
 
-            for number in workers.map_threads(
-                settle, todo, workers=at_a_time, abort=source.close
-            ):
+            for number in workers.map_threads(settle, todo, workers=at_a_time, abort=source.close):
                 news.count(rows[number])
     finally:
         # Stopped, or the source is gone: what was got stays, and the rest is said to be open.

@@ -22,8 +22,9 @@ class Folder:
     def check(self) -> None:
         """Raise InputMissing if there is no such folder."""
         if not self.root.is_dir():
-            # Not named here: with an @ in it, it may be an address with a password.
-            raise InputMissing("The folder of --source is not there: check it.")
+            # With an @ in it, it may be an address with a password: then it is not repeated.
+            name = "" if "@" in str(self.root) else f" {self.root}"
+            raise InputMissing(f"The folder{name} of --source is not there: check its name.")
 
     def get_quickly(self, key: str) -> Answer | None:  # noqa: ARG002 - a bucket has a quicker way
         """Return None: there is one way to a file."""

@@ -88,7 +88,7 @@ def prepare(options: Options) -> Plan:
             catalogue.images,
             is_named=bool(options.dataset),
         ),
-        distrusted=ledger.not_held(options.images_dir),
+        distrusted=ledger.read_not_held(options.images_dir),
     )
 
 

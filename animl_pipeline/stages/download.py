@@ -1,6 +1,6 @@
 """Fetch every image of a COCO file from S3, a web address or a folder, verified.
 
-Reads   --coco-file          the COCO file: Animl's Export to COCO, or another COCO Camera Traps file
+Reads   --coco-file          the COCO file: Animl's Export to COCO, or another
         the source           under the key of each image record
 Writes  images/<file_name>   the images
         images/cct.json      the COCO file, byte for byte
@@ -36,9 +36,7 @@ class Files:
     """What is read, what is written, and how much of it may fail."""
 
     panel: ClassVar[str] = "Inputs and outputs"
-    coco_file: Annotated[
-        Path, option("The COCO file (Animl: Export to COCO).", positional=True)
-    ]
+    coco_file: Annotated[Path, option("The COCO file (Animl: Export to COCO).", positional=True)]
     output_dir: Annotated[Path, option("Folder for the images.")] = Path("images")
     dry_run: Annotated[
         bool,

@@ -10,7 +10,8 @@ import pytest
 from serving import served
 
 from animl_pipeline.errors import ObjectUnavailable
-from animl_pipeline.sources import source as storage
+from animl_pipeline.sources import verified
+from animl_pipeline.sources.source import Source
 
 DATA = b"a picture of a fox " * 200
 
@@ -60,11 +61,11 @@ def site(port: int = 0) -> Iterator[Site]:
         yield found
 
 
-def fetch(source: storage.Source, key: str, target: Path, md5: str = "") -> storage.Fetched:
-    return storage.fetch(source, key, target, md5=md5, arrived=lambda _: None)
+def fetch(source: Source, key: str, target: Path, md5: str = "") -> verified.Fetched:
+    return verified.fetch_verified(source, key, target, md5=md5, arrived=lambda _: None)
 
 
-def state_of(source: storage.Source, key: str, target: Path, md5: str = "") -> str:
+def state_of(source: Source, key: str, target: Path, md5: str = "") -> str:
     with pytest.raises(ObjectUnavailable) as caught:
         fetch(source, key, target, md5)
     return caught.value.state
