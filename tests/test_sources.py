@@ -168,7 +168,7 @@ def test_a_source_that_comes_back_is_waited_for(
             found.says("/1.jpg", (200, {"Connection": "close"}, DATA))
             fetch(source, "1.jpg", tmp_path / "1.jpg")
         tries = threading.Event()
-        monkeypatch.setattr(patience.workers, "say", lambda _: tries.set())
+        monkeypatch.setattr(patience, "say", lambda _: tries.set())
         got: list[verified.Fetched] = []
         thread = threading.Thread(
             target=lambda: got.append(fetch(source, "2.jpg", tmp_path / "2.jpg"))
