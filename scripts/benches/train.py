@@ -42,14 +42,15 @@ LEARNED_SIDE_PX = 64
 CALM = {**os.environ, "GOMP_SPINCOUNT": "10000"}
 SYNTHETIC = """
 import json, sys, time, torch
-from animl_pipeline import devices, learning, networks
+from animl_pipeline.classifier import networks
+from animl_pipeline.running import devices
 from animl_pipeline.training.optimisation import make_optimizer
-from animl_pipeline.recipe import Optimizer
+from animl_pipeline.training.settings import Recipe
 name, side, batch, steps = sys.argv[1], *map(int, sys.argv[2:])
 fabric = devices.make_fabric("auto", "auto", trains=True)
 network = networks.build(name, 3)
 network, optimizer = fabric.setup(
-    network, make_optimizer(Optimizer.RMSPROP, network, lr=1e-3, weight_decay=1e-5))
+    network, make_optimizer(Recipe(lr=1e-3, weight_decay=1e-5), network))
 pictures = fabric.to_device(torch.randn(batch, 3, side, side))
 pictures = pictures.contiguous(memory_format=torch.channels_last)
 truth = fabric.to_device(torch.arange(batch) % 3)
