@@ -2,8 +2,10 @@
 
 import json
 import struct
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +19,28 @@ from animl_pipeline.errors import InputInvalid, InputMissing, WeightsMissing
 NAME = "model.safetensors"  # in the folder of a run
 # What torch and safetensors raise for a damaged file, by the place of the damage.
 DAMAGE = (
-    SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, IndexError,
-    AttributeError, OverflowError, AssertionError, MemoryError, struct.error,
-)  # fmt: skip
+    SafetensorError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+)
 # What a checkpoint may hold beside tensors: a figure of NumPy's, under its old name and its new.
-_SCALAR = np._core.multiarray.scalar  # type: ignore[attr-defined]
+_SCALAR: Any = import_module("numpy._core.multiarray").scalar
 HARMLESS = [
-    np.dtype, _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    _SCALAR,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "bool")),
-]  # fmt: skip
+]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
