@@ -571,6 +571,31 @@ def test_the_page_says_where_the_temperature_stays_1() -> None:
     assert "no sure sign that the probabilities are off" in words(render(**inputs))
 
 
+def test_the_page_names_the_run_and_the_dataset() -> None:
+    page = render(**evaluation_of())
+    assert "<title>first, island: evaluation</title>" in page
+    assert "Evaluation of run first (efficientnet-b3) on dataset island, 5 labels" in words(page)
+
+
+def test_a_classifier_with_one_answer_for_all_has_not_learned() -> None:
+    inputs = evaluation_of()
+    split = inputs["scored"]["test"]
+    said = "This classifier has not learned: all 300 crops were called fox."
+    assert said not in words(render(**inputs))
+    same = np.tile(np.eye(len(LABELS))[LABELS.index("fox")], (len(split), 1))
+    inputs["scored"]["test"] = dataclasses.replace(split, probabilities=same)
+    assert said in words(render(**inputs))
+
+
+def test_all_of_the_page_is_in_a_landmark_and_what_scrolls_can_be_reached_by_keys() -> None:
+    page = render(**evaluation_of())
+    body = page.partition("<body>")[2]
+    assert re.match(r"(?s)\s*<header>.*?</header>\s*<main>.*</main>\s*</body>", body)
+    for kind in ("box", "plot"):
+        for tag in re.findall(rf'<div class="{kind}[^>]*>', page):
+            assert 'tabindex="0"' in tag
+
+
 def test_the_page_leaves_matplotlib_as_it_was() -> None:
     import matplotlib as mpl
 
@@ -682,7 +707,7 @@ def test_what_made_the_model_is_on_the_page() -> None:
     inputs = evaluation_of()
     text = words(render(**inputs))
     model = inputs["metrics"]["model"]
-    for said in ("efficientnet-b3", "epoch kept 12", "300 px", model["data_fingerprint"]):
+    for said in ("efficientnet-b3", "epoch kept 13", "300 px", model["data_fingerprint"]):
         assert said in text
     assert "pipeline train --epochs 20" in text
     assert "animl-pipeline 0.1.0, torch 2.8.0" in text

@@ -58,7 +58,10 @@ def draw_review(points: list[list[float]]) -> str:
 
 
 def draw_training(history: pd.DataFrame, epoch: int) -> str:
-    """Return the losses and the validation figures by epoch, with a line at the `epoch` kept."""
+    """Return the losses and the validation figures by epoch, with a line at the `epoch` kept.
+
+    Files count epochs from 0, the page from 1.
+    """
     panels = {
         "loss": {"train_loss": "train", "val_loss": "val"},
         "figures on val": {
@@ -78,9 +81,11 @@ def draw_training(history: pd.DataFrame, epoch: int) -> str:
             }
             for index, (column, name) in enumerate(drawn.items()):
                 line = {"color": COLOURS[index], "linestyle": DASHES[index], "label": name}
-                axes.plot(history["epoch"], history[column], marker=".", **line)
+                axes.plot(history["epoch"] + 1, history[column], marker=".", **line)
             if drawn:
-                axes.axvline(epoch, color=FAINT, linestyle=":", label=f"epoch kept: {epoch}")
+                axes.axvline(
+                    epoch + 1, color=FAINT, linestyle=":", label=f"epoch kept: {epoch + 1}"
+                )
                 axes.legend(fontsize=8)
             else:
                 axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
