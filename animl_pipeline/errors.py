@@ -69,6 +69,10 @@ class ObjectUnavailable(PipelineError, OSError):
 class ImageUnusable(PipelineError, OSError):
     """One image cannot be used; the message is the reason that goes into its row."""
 
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind  # what it is counted under
+
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM was answered where nothing is half done."""

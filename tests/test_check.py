@@ -49,8 +49,8 @@ def test_every_broken_row_of_the_fixture_is_found() -> None:
         "box has no area": 1,
         "box is null": 1,
         "box leaves the frame": 1,
-        "category id is not in the export's categories": 1,
-        "image is not in the export": 1,
+        "category id is not in the COCO file's categories": 1,
+        "image is not in the COCO file": 1,
         "image without a datetime": 1,
         "image without an annotation": 1,
         "image without width and height": 1,
@@ -64,8 +64,8 @@ def test_the_clean_rows_of_the_fixture_have_but_one_small_box() -> None:
 def test_the_fixture_of_2023_has_the_same_broken_rows_but_what_it_cannot_say() -> None:
     # The orphan and the unknown category are rows of today's file alone, and so is `validated`.
     expected = findings(ANIML / "cct.json")
-    for missing in ("annotation that no person validated", "image is not in the export",
-                    "category id is not in the export's categories"):  # fmt: skip
+    for missing in ("annotation that no person validated", "image is not in the COCO file",
+                    "category id is not in the COCO file's categories"):  # fmt: skip
         del expected[missing]
     expected["box of less than 40 pixels"] = 1
     found = findings(ANIML / "cct_2023.json")
@@ -115,8 +115,8 @@ def test_what_is_odd_about_an_image_is_found(check: Check, record: Any, what: st
         ({"bbox": [0, 0, 39, 12]}, "box of less than 40 pixels"),
         ({"bbox": None}, "no box"),
         ({"validated": False}, "annotation that no person validated"),
-        ({"image_id": "gone"}, "image is not in the export"),
-        ({"category_id": 7}, "category id is not in the export's categories"),
+        ({"image_id": "gone"}, "image is not in the COCO file"),
+        ({"category_id": 7}, "category id is not in the COCO file's categories"),
     ],
 )
 def test_what_is_odd_about_an_annotation_is_found(check: Check, row: Any, what: str) -> None:

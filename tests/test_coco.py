@@ -52,12 +52,12 @@ def test_the_fixture_of_today_is_read_with_every_broken_row_named() -> None:
     assert len(found.annotations) == 23
     [(file_name, annotation_id, reason)] = found.refused_annotations
     assert (file_name, len(annotation_id)) == ("", 24)
-    assert f"image sci_biosecurity:{'0' * 32} is not in the export" in reason
+    assert f"image sci_biosecurity:{'0' * 32} is not in the COCO file" in reason
     reasons = sorted(row.reason for row in found.annotations if row.reason)
     assert reasons == [
         "box has no area",
         "box is null",
-        "category id 99 is not in the export's categories",
+        "category id 99 is not in the COCO file's categories",
     ]
     assert [row.warning for row in found.annotations if row.warning] == [
         "box leaves the frame: clipped"
@@ -338,7 +338,7 @@ def test_any_box_is_inside_the_frame_or_has_a_reason(box: list[Any], relative: b
 
 def test_an_annotation_of_an_unknown_category_keeps_its_reason(read: Read) -> None:
     row = read(export(annotations=[annotation(category_id=99)])).annotations[0]
-    assert (row.category, row.reason) == ("", "category id 99 is not in the export's categories")
+    assert (row.category, row.reason) == ("", "category id 99 is not in the COCO file's categories")
 
 
 @pytest.mark.parametrize("category_id", [None, [5], {"a": 1}, 5.5, "fox", 10**1000])
@@ -351,7 +351,7 @@ def test_a_category_id_that_is_none_is_unknown(read: Read, category_id: Any) -> 
 def test_an_orphan_annotation_is_a_problem_with_its_place(read: Read) -> None:
     found = read(export(annotations=[annotation(), annotation("2", image_id="gone")]))
     assert found.refused_annotations == [
-        ("", "2", "annotations[1]: image gone is not in the export")
+        ("", "2", "annotations[1]: image gone is not in the COCO file")
     ]
 
 
@@ -359,7 +359,7 @@ def test_an_orphan_annotation_is_a_problem_with_its_place(read: Read) -> None:
 def test_an_annotation_without_an_image_id_is_a_problem(read: Read, image_id: Any) -> None:
     found = read(export(annotations=[annotation(image_id=image_id)]))
     assert found.annotations == []
-    assert "(no id) is not in the export" in found.refused_annotations[0][2]
+    assert "(no id) is not in the COCO file" in found.refused_annotations[0][2]
 
 
 def test_an_image_id_that_is_there_twice_is_a_problem_and_the_first_stays(read: Read) -> None:

@@ -233,7 +233,7 @@ def test_an_integer_location_and_a_corrupt_picture_of_lila_are_kept(tmp_path: Pa
         ({"category_id": 0, "bbox": [0, 0, 640, 480]}, "category empty"),
         ({"bbox": None}, "no box: a label of the whole image"),
         ({"bbox": [1, 1, 0, 5]}, "box has no area"),
-        ({"image_id": "gone"}, "annotations[0]: image gone is not in the export"),
+        ({"image_id": "gone"}, "annotations[0]: image gone is not in the COCO file"),
     ],
 )
 def test_a_row_that_results_cannot_hold_has_its_reason(

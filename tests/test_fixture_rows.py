@@ -53,7 +53,7 @@ WARNED = {
 }
 # image number, annotation id, how the reason begins
 NOT_CUT = [
-    (1, "8d5e710e62aa9ccfcc231bbd", "category id 99 is not in the export's categories"),
+    (1, "8d5e710e62aa9ccfcc231bbd", "category id 99 is not in the COCO file's categories"),
     (9, "5a2ff02f69a95b89a59b5273", "category empty is not an animal"),
     (10, "3c7db669cc99b435b8b1c2f8", "category person is not an animal"),
     (13, "3591b87c053f45d42fd67c57", "box is null"),
@@ -166,7 +166,7 @@ def test_the_annotation_of_an_unknown_image_has_its_reason(cropped: Cropped) -> 
     found = [row for row in cropped.failures if row["annotation_id"] == ORPHAN]
     assert len(found) == 1
     assert found[0]["image"] == ""
-    assert "is not in the export" in found[0]["reason"]
+    assert "is not in the COCO file" in found[0]["reason"]
 
 
 def test_no_other_row_is_among_the_failures(cropped: Cropped) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from animl_pipeline.boxes import SMALL_SIDE_PX
 from animl_pipeline.catalogue import animl, sequences
 from animl_pipeline.catalogue.locations import find_variants
-from animl_pipeline.catalogue.reasons import kind
+from animl_pipeline.catalogue.reasons import find_kind
 from animl_pipeline.catalogue.records import Annotation, Catalogue, Image
 
 EXAMPLES_MAX = 5
@@ -44,7 +44,7 @@ def _findings(catalogue: Catalogue, now: datetime) -> Iterator[Finding]:
         *catalogue.refused_images,
         *catalogue.refused_annotations,
     ]:
-        yield kind(reason), " ".join(filter(None, (reason, file_name, annotation_id)))
+        yield find_kind(reason), " ".join(filter(None, (reason, file_name, annotation_id)))
     labelled = {row.image_id for row in catalogue.annotations}
     for image in catalogue.images:
         where = image.file_name or image.image_id
@@ -63,7 +63,7 @@ def _findings(catalogue: Catalogue, now: datetime) -> Iterator[Finding]:
 
 def _of_image(image: Image, now: datetime) -> Iterator[str]:
     if image.unsafe:
-        yield f"file_name {image.unsafe.partition(' image ')[0]}"
+        yield find_kind(image.unsafe_reason)
     if image.corrupt:
         yield "image that the export calls corrupt"
     if not image.location:
@@ -83,9 +83,9 @@ def _of_image(image: Image, now: datetime) -> Iterator[str]:
 
 def _of_annotation(row: Annotation, width_px: int, height_px: int) -> Iterator[str]:
     if row.reason:
-        yield kind(row.reason)
+        yield find_kind(row.reason)
     if row.warning:
-        yield kind(row.warning)
+        yield find_kind(row.warning)
     if not row.validated:
         yield "annotation that no person validated"
     if row.box and width_px:

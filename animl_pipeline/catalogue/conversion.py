@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from animl_pipeline.artifacts.names import DOWNLOAD_FILES
 from animl_pipeline.boxes import Box, clip_box
+from animl_pipeline.catalogue.reasons import Reason, explain_clash
 from animl_pipeline.catalogue.records import (
     ANIMAL,
     DETECTOR_CATEGORIES,
@@ -27,7 +28,8 @@ from animl_pipeline.catalogue.records import (
 )
 from animl_pipeline.files.names import Names, explain_unsafe
 
-CORRUPT = "the export calls it corrupt"
+CORRUPT = "the COCO file calls it corrupt"
+NO_BOX_FOR_EMPTY = Reason("category empty", "category empty: results say it by having no detection")
 
 
 class Boxed(Protocol):
@@ -60,7 +62,7 @@ def convert_to_results(catalogue: Catalogue) -> Converted:
     images, left_out = [], [*catalogue.refused_images, *catalogue.refused_annotations]
     for image in catalogue.images:
         if image.unsafe:
-            left_out.append(Refused(image.file_name, "", f"file_name {image.unsafe}"))
+            left_out.append(Refused(image.file_name, "", image.unsafe_reason))
             continue
         failure, held = CORRUPT if image.corrupt else "", []
         for row in rows[image.image_id]:
@@ -78,7 +80,7 @@ def _why_not(row: Annotation) -> str:
     if row.box is None or not row.category:
         return row.reason
     if row.category.strip().lower() == EMPTY:
-        return "category empty: results say it by having no detection"
+        return NO_BOX_FOR_EMPTY
     return ""
 
 
@@ -118,7 +120,9 @@ def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
         facts = results.facts.get(name, Facts())
         image_id = facts.image_id or name
         if image_id in images:
-            refused_images.append(Refused(name, "", f"its id {image_id} is another image's, too"))
+            sentence = f"its id {image_id} is another image's, too"
+            reason = Reason("its id is another image's, too", sentence)
+            refused_images.append(Refused(name, "", reason))
             continue
         images[image_id] = Image(
             image_id=image_id,
@@ -129,7 +133,7 @@ def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
             sequence=facts.sequence,
             width_px=facts.width_px,
             height_px=facts.height_px,
-            unsafe=explain_unsafe(name) or names.claim(name, image_id),
+            unsafe=explain_unsafe(name) or explain_clash(names, name, image_id),
             corrupt=name in results.failures,
         )
         for detection in found:

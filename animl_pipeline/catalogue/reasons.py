@@ -1,29 +1,51 @@
-"""Reasons, told by their kind: how many rows have each, without the particulars of every row."""
+"""Reasons: why a row is not used, as a sentence that knows the kind it is counted under."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import Self
 
-PLACE = re.compile(r"^(?:images|annotations)\[\d+\]: ")  # where in a file, before the reason
-ROW = re.compile(r"^(images|annotations)\[\d+\] ")  # or where the row is what is wrong
-NAMED = re.compile(r"(?<=\bid) \S+|(?<=^image) (?:\(no id\)|\S+)(?= is not in)")
+from animl_pipeline.files.names import Names
 
 
-def kind(reason: str) -> str:
-    """Return a reason without its particulars.
+class Reason(str):
+    """A sentence about one row, and its `kind`: what is the same for all rows alike.
 
-    >>> kind("annotations[3]: annotation id 7 is there twice")
-    'annotation id is there twice'
-    >>> kind("images[1] has no id")
-    'a row of images has no id'
-    >>> kind("several categories (fox, bird): which detection is which?")
-    'several categories'
+    A text without particulars is its own kind and needs no Reason.
+
+    >>> reason = Reason("image id is there twice", "images[3]: image id 7 is there twice")
+    >>> reason, find_kind(reason)
+    ('images[3]: image id 7 is there twice', 'image id is there twice')
     """
-    plain = ROW.sub(r"a row of \1 ", PLACE.sub("", reason))
-    return re.split(r"[:(]", NAMED.sub("", plain))[0].strip()
+
+    __slots__ = ("kind",)
+    kind: str
+
+    def __new__(cls, kind: str, sentence: str) -> Self:
+        """Return the sentence with its kind."""
+        reason = super().__new__(cls, sentence)
+        reason.kind = kind
+        return reason
 
 
-def told(reasons: Iterable[str]) -> str:
-    """Return a line for each kind of reason, the most common first."""
-    kinds = Counter(map(kind, reasons)).most_common()
-    return "".join(f"\n  {count:>7,}  {what}" for what, count in kinds)
+def find_kind(reason: str) -> str:
+    """Return the kind that a reason is counted under."""
+    return reason.kind if isinstance(reason, Reason) else reason
+
+
+def explain_clash(names: Names, file_name: str, image_id: str) -> str:
+    """Return why a file may not be written beside those before it, or "" and note its name."""
+    clash = names.claim(file_name, image_id)
+    return Reason("clashes with that of another file", clash) if clash else ""
+
+
+def join_reasons(first: str, second: str) -> str:
+    """Return two reasons as one, which is of the first one's kind."""
+    if not first or not second:
+        return first or second
+    return Reason(find_kind(first), f"{first}; {second}")
+
+
+def list_kinds(reasons: Iterable[str]) -> str:
+    """Return a line for each kind of reason and how many are of it, the most common first."""
+    kinds = Counter(map(find_kind, reasons)).most_common()
+    return "".join(f"\n  {count:>7,}  {kind}" for kind, count in kinds)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from animl_pipeline.boxes import Box
+from animl_pipeline.catalogue.reasons import Reason, find_kind
 
 EMPTY = "empty"  # the category of an image without an animal; its box, if any, is the whole frame
 ANIMAL, PERSON, VEHICLE = DETECTOR_CATEGORIES = ("animal", "person", "vehicle")  # MegaDetector's
@@ -15,7 +16,7 @@ class Refused(NamedTuple):
 
     image: str
     annotation_id: str
-    reason: str
+    reason: str  # a Reason where it has particulars
 
 
 class Image(NamedTuple):
@@ -29,8 +30,13 @@ class Image(NamedTuple):
     sequence: str
     width_px: int
     height_px: int
-    unsafe: str  # why file_name may not be written, or ""
+    unsafe: str  # why the image may not be written under its file_name, or ""
     corrupt: bool = False  # as the source says of the image
+
+    @property
+    def unsafe_reason(self) -> str:
+        """Why the row is refused whose image is unsafe."""
+        return Reason(f"file_name {find_kind(self.unsafe)}", f"file_name {self.unsafe}")
 
 
 class Annotation(NamedTuple):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from animl_pipeline import boxes
+from animl_pipeline.catalogue.reasons import Reason
 from animl_pipeline.catalogue.records import Image, Size
 from animl_pipeline.crops.rule import CROP_MARK, name_crop
 from animl_pipeline.crops.selection import ChosenBox
@@ -93,14 +94,14 @@ def cut_image(image: Image, chosen: list[ChosenBox], job: Job, memory: PixelBudg
     try:
         with opening.opened(source) as picture:
             if reason := job.distrusted.get((image.image_id, image.file_name)):
-                raise ImageUnusable(reason)
+                raise ImageUnusable("picture is not the right one", reason)
             size_px, stat = picture.size_px, os.fstat(picture.file.fileno())
             cuts = [_plan_cut(image, box, size_px, stat.st_size, job) for box in chosen]
             todo = [cut for cut in cuts if not _is_current(cut, stat.st_mtime_ns)]
             if todo:
                 _write_crops(picture, todo, job.rule, memory)
     except ImageUnusable as error:
-        return Outcome(image, chosen, failure=str(error))
+        return Outcome(image, chosen, failure=Reason(error.kind, str(error)))
     odd = _list_oddities(image, chosen, size_px, job.rule)
     return Outcome(image, chosen, warnings=tuple(odd), cut_now=len(todo))
 

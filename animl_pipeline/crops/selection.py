@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from animl_pipeline.boxes import Box, clip_box, compute_iou
+from animl_pipeline.catalogue.reasons import Reason, find_kind, join_reasons
 from animl_pipeline.catalogue.records import (
     ANIMAL,
     EMPTY,
@@ -101,7 +102,7 @@ def select(catalogue: Catalogue, results: Results | None, rules: SelectionRules)
         if chosen.boxes:
             boxes[image.image_id] = chosen.boxes
         refused += chosen.refused
-        detections.update(chosen.fates)
+        detections.update(map(find_kind, chosen.fates))
         unboxed += chosen.unboxed
     if results:
         usable = {image.file_name for image in catalogue.images if not image.unsafe}
@@ -116,15 +117,15 @@ def _select_of_image(
 ) -> ImageBoxes:
     if image.unsafe:
         ids = [row.annotation_id for row in rows] or [""]
-        reason = f"file_name {image.unsafe}"
-        return ImageBoxes([], [Refused(image.file_name, id_, reason) for id_ in ids])
+        refused = [Refused(image.file_name, id_, image.unsafe_reason) for id_ in ids]
+        return ImageBoxes([], refused)
     peoples = _select_peoples(image, rows, rules)
     detected = _select_detected(image, rows, results, rules) if results else None
     refused = peoples.refused if rows else [Refused(image.file_name, "", "no annotation")]
     for row in peoples.unboxed:
         why_not = (_explain_too_vague(row, rules) or detected.reason) if detected else ""
         if why_not or not detected:  # else a detection has taken the label
-            reason = "; ".join(filter(None, [row.reason, why_not]))
+            reason = join_reasons(row.reason, why_not)
             refused.append(Refused(image.file_name, row.annotation_id, reason))
     return ImageBoxes(
         peoples.boxes + (detected.boxes if detected else []),
@@ -188,8 +189,8 @@ def _select_detected(
 ) -> DetectedBoxes:
     """Return the detections of an image that take its one label."""
     if image.file_name in results.failures:
-        reason = f"the detector failed on it: {results.failures[image.file_name]}"
-        return DetectedBoxes([], [], reason)
+        sentence = f"the detector failed on it: {results.failures[image.file_name]}"
+        return DetectedBoxes([], [], Reason("the detector failed on it", sentence))
     if image.file_name not in results.detections:
         return DetectedBoxes([], [], "the detector's results do not hold it")
     category, no_label = _find_label(rows, rules)
@@ -233,7 +234,8 @@ def _find_label(rows: list[Annotation], rules: SelectionRules) -> tuple[str, str
     if not any(row.validated or rules.include_unvalidated for row in animals):
         return "", "its image has no label of an animal"
     if len(categories) > 1:
-        return "", f"several categories ({', '.join(categories)}): which detection is which?"
+        sentence = f"several categories ({', '.join(categories)}): which detection is which?"
+        return "", Reason("several categories", sentence)
     return categories[0], ""
 
 

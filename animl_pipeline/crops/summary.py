@@ -17,7 +17,7 @@ def summarize(
         f"{len(rows.warnings):,} with a warning -> {job.output_dir / tables.CROPS.name}; "
         f"{len(rows.failures):,} rows of the COCO file gave no crop"
     )
-    lines += reasons.told(reason for _, _, reason in rows.failures)
+    lines += reasons.list_kinds(row.reason for row in rows.failures)
     hints = _list_hints(outcomes, rows, selection, job, has_detector=has_detector)
     lines += "".join(f"\n{hint}" for hint in hints)
     if rows.failures:
@@ -25,7 +25,9 @@ def summarize(
     if any(outcome.failure for outcome in outcomes):
         lines += "; `pipeline download` fetches missing and damaged images again"
     if detections := selection.detections:
-        lines += f"\nof {detections.total():,} detections{reasons.told(detections.elements())}"
+        lines += (
+            f"\nof {detections.total():,} detections{reasons.list_kinds(detections.elements())}"
+        )
     return lines
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from animl_pipeline.artifacts.names import DOWNLOAD_FILES
 from animl_pipeline.catalogue import animl, sequences
+from animl_pipeline.catalogue.reasons import Reason, explain_clash
 from animl_pipeline.catalogue.records import Annotation, Catalogue, Image, Refused, Size
 from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files.names import Names, explain_unsafe
@@ -49,13 +50,13 @@ def read(
     images, refused_images, field = _images_of(content, key_field, path)
     sizes = _sizes(images, content["annotations"], size_of)
     categories = _read_categories(content["categories"], path)
-    annotations, problems = _read_annotations(content["annotations"], categories, images, sizes)
+    annotations, refused = _read_annotations(content["annotations"], categories, images, sizes)
     found = sequences.find(images.values())
     return Catalogue(
         images=[image._replace(sequence=found[image.image_id]) for image in images.values()],
         annotations=annotations,
         refused_images=refused_images,
-        refused_annotations=problems,
+        refused_annotations=refused,
         dataset=_dataset_name(content, images, path),
         key_field=field,
     )
@@ -70,8 +71,8 @@ def read_images(
         InputMissing, InputInvalid: as for `read`, but for what only annotations can have.
     """
     content = _content(path, {"images": (*IMAGE_FIELDS, key_field or "id"), "annotations": ()})
-    images, problems, field = _images_of(content, key_field, path)
-    return list(images.values()), problems, field
+    images, refused, field = _images_of(content, key_field, path)
+    return list(images.values()), refused, field
 
 
 def _content(path: Path, fields: dict[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _content(path: Path, fields: dict[str, tuple[str, ...]]) -> dict[str, Any]:
 def _images_of(
     content: dict[str, Any], key_field: str | None, path: Path
 ) -> tuple[dict[str, Image], list[Refused], str]:
-    """Return the images by id, the problems, and the field the keys are in."""
+    """Return the images by id, the refused, and the field the keys are in."""
     generation = _find_key_field(content["images"])
     # Of the generation of 2023 `file_name` is the camera's own and not unique: IMG_0001.JPG.
     of_2023 = generation == "original_relative_path"
@@ -112,29 +113,38 @@ def _find_key_field(records: list[Any]) -> str:
 def _read_images(
     records: list[Any], name_field: str, key_field: str, path: Path
 ) -> tuple[dict[str, Image], list[Refused]]:
-    """Return the images by id, and a problem for each row that is not one."""
+    """Return the images by id, and a reason for each row that is not one."""
     images: dict[str, Image] = {}
-    problems = []
+    refused = []
     names = Names(DOWNLOAD_FILES)
     for row, record in enumerate(records):
         where = f"images[{row}]"
         if not isinstance(record, dict):
-            problems.append(Refused("", "", f"{where} is not a record"))
+            refused.append(Refused("", "", _explain_row(where, "is not a record")))
             continue
         image_id, name = json_file.text(record.get("id")), record.get(name_field)
         label = json_file.text(name) or image_id or where
         if not image_id:
-            problems.append(Refused(label, "", f"{where} has no id"))
+            refused.append(Refused(label, "", _explain_row(where, "has no id")))
         elif image_id in images:
-            problems.append(Refused(label, "", f"{where}: image id {image_id} is there twice"))
+            sentence = f"{where}: image id {image_id} is there twice"
+            reason = Reason("image id is there twice", sentence)
+            refused.append(Refused(label, "", reason))
         elif not isinstance(name, str):
-            problems.append(Refused(label, "", f"{where} has no {name_field}"))
+            refused.append(Refused(label, "", _explain_row(where, f"has no {name_field}")))
         else:
-            unsafe = explain_unsafe(name) or names.claim(name, image_id)
+            unsafe = explain_unsafe(name) or explain_clash(names, name, image_id)
             images[image_id] = _image(record, image_id, json_file.text(name), key_field, unsafe)
     if not images:
-        raise InputInvalid(f"{path}: none of {len(records)} images can be used: {problems[0][2]}.")
-    return images, problems
+        raise InputInvalid(
+            f"{path}: none of {len(records)} images can be used: {refused[0].reason}."
+        )
+    return images, refused
+
+
+def _explain_row(where: str, what: str) -> Reason:
+    """Return what is wrong with a row that is not even one."""
+    return Reason(f"a row of {where.partition('[')[0]} {what}", f"{where} {what}")
 
 
 def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, unsafe: str) -> Image:
@@ -197,27 +207,29 @@ def _read_annotations(
     sizes: dict[str, Size | None],
 ) -> tuple[list[Annotation], list[Refused]]:
     rows = []
-    problems = []
+    refused = []
     seen = set()
     for row, record in enumerate(records):
         where = f"annotations[{row}]"
         if not isinstance(record, dict):
-            problems.append(Refused("", "", f"{where} is not a record"))
+            refused.append(Refused("", "", _explain_row(where, "is not a record")))
             continue
         annotation_id, image_id = (
             json_file.text(record.get("id")),
             json_file.text(record.get("image_id")),
         )
         if image_id not in images:
-            problem = f"{where}: image {image_id or '(no id)'} is not in the export"
-            problems.append(Refused("", annotation_id, problem))
+            sentence = f"{where}: image {image_id or '(no id)'} is not in the COCO file"
+            reason = Reason("image is not in the COCO file", sentence)
+            refused.append(Refused("", annotation_id, reason))
         elif annotation_id and annotation_id in seen:
-            problem = f"{where}: annotation id {annotation_id} is there twice"
-            problems.append(Refused(images[image_id].file_name, annotation_id, problem))
+            sentence = f"{where}: annotation id {annotation_id} is there twice"
+            reason = Reason("annotation id is there twice", sentence)
+            refused.append(Refused(images[image_id].file_name, annotation_id, reason))
         else:
             seen.add(annotation_id)
             rows.append(_annotation(record, annotation_id, image_id, categories, sizes[image_id]))
-    return rows, problems
+    return rows, refused
 
 
 def _annotation(
@@ -231,7 +243,8 @@ def _annotation(
     category = categories.get(category_id, "") if isinstance(category_id, int | str) else ""
     box, reason, warning = coco_box.read(record, size)
     if not category:
-        reason = f"category id {category_id!r} is not in the export's categories"
+        sentence = f"category id {category_id!r} is not in the COCO file's categories"
+        reason = Reason("category id is not in the COCO file's categories", sentence)
     return Annotation(
         annotation_id=annotation_id,
         image_id=image_id,

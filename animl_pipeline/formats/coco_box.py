@@ -3,6 +3,7 @@
 from typing import Any
 
 from animl_pipeline.boxes import ROUNDING, Box, clip_box
+from animl_pipeline.catalogue.reasons import Reason
 from animl_pipeline.formats import json_file
 
 ROUNDING_PX = 1.0  # Animl rounds x and width apart, so a box may leave the frame by one pixel
@@ -13,7 +14,7 @@ def read(record: dict[str, Any], size: tuple[float, float] | None) -> tuple[Box 
     relative = record.get("bbox_relative")
     if record.get("bbox") is None and relative is None:
         level = "sequence" if record.get("sequence_level_annotation") is True else "image"
-        return None, f"no box: a label of the whole {level}", ""
+        return None, Reason("no box", f"no box: a label of the whole {level}"), ""
     numbers = four_numbers(record["bbox"] if relative is None else relative)
     if numbers is None:
         values = record["bbox"] if relative is None else relative
@@ -28,7 +29,8 @@ def read(record: dict[str, Any], size: tuple[float, float] | None) -> tuple[Box 
     x, y, width, height = numbers
     fractions = (x / wide, y / high, width / wide, height / high)
     clipped = clip_box(fractions, tolerance, frame=(wide, high))
-    return clipped.box, clipped.reason, clipped.warning
+    warning = clipped.warning and Reason("box leaves the frame", clipped.warning)
+    return clipped.box, clipped.reason, warning
 
 
 def four_numbers(box: Any) -> Box | None:

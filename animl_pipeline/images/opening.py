@@ -81,7 +81,7 @@ def opened(path: Path) -> Iterator[Picture]:
     except FileNotFoundError:
         raise ImageUnusable("picture is missing") from None
     except (OSError, ValueError) as error:
-        raise ImageUnusable(f"picture is unreadable: {error}") from error
+        raise ImageUnusable("picture is unreadable", str(error)) from error
     with file:
         if not os.fstat(file.fileno()).st_size:
             raise ImageUnusable("picture is empty (0 bytes)")
@@ -94,12 +94,12 @@ def _open(file: BinaryIO) -> Picture:
     except UnidentifiedImageError:
         raise ImageUnusable("file is not a picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageUnusable(f"picture is too large: {error}") from error
+        raise ImageUnusable("picture is too large", str(error)) from error
     except DAMAGE as error:
-        raise ImageUnusable(f"picture is unreadable: {error}") from error
+        raise ImageUnusable("picture is unreadable", str(error)) from error
     if stored.width * stored.height > PIXELS_MAX:  # whatever the process told Pillow to let pass
         size = f"{stored.width}x{stored.height}"
-        raise ImageUnusable(f"picture is too large: {size}, more than {PIXELS_MAX:,} pixels")
+        raise ImageUnusable("picture is too large", f"{size}, more than {PIXELS_MAX:,} pixels")
     return Picture(stored, file, _read_orientation(stored))
 
 
@@ -154,7 +154,9 @@ def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
         ImageUnusable: truncated, unreadable, or so long that its square is too large.
     """
     if max(map(_measure_area, rectangles)) > PIXELS_MAX:
-        raise ImageUnusable(f"picture is too large: a square of it has over {PIXELS_MAX:,} pixels")
+        raise ImageUnusable(
+            "picture is too large", f"a square of it has over {PIXELS_MAX:,} pixels"
+        )
     width, height = picture.size_px
     inside = [
         (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
@@ -170,7 +172,7 @@ def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
     except DAMAGE as error:
         truncated = "truncated" in str(error) or "broken data stream" in str(error)
         reason = "truncated" if truncated else "unreadable"
-        raise ImageUnusable(f"picture is {reason}: {error}") from error
+        raise ImageUnusable(f"picture is {reason}", str(error)) from error
     return [
         part if frame == whole else part.crop(_shift(whole, frame))
         for part, frame, whole in zip(parts, inside, rectangles, strict=True)
@@ -222,7 +224,7 @@ def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     if orientation in UPRIGHT:
         image = image.transpose(UPRIGHT[orientation])
     if image.mode in {"I", "F"}:
-        raise ImageUnusable(f"picture is unreadable: the range of mode {image.mode} is not known")
+        raise ImageUnusable("picture is unreadable", f"the range of mode {image.mode} is not known")
     if image.mode.startswith("I;16"):  # Pillow would clip it to white
         image = image.point(lambda grey: grey / 257, "L")
     if "transparency" in image.info:

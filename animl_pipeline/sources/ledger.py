@@ -46,7 +46,7 @@ def make_rows(
 def _make_row(image: Image, key_prefix: str, key_field: str) -> Row:
     row = Row(image.image_id, image.file_name, key_prefix + image.key if image.key else "", "")
     if image.unsafe:
-        return row._replace(state="unsafe", reason=f"file_name {image.unsafe}")
+        return row._replace(state="unsafe", reason=image.unsafe_reason)
     if not row.key:
         return row._replace(state="failed", reason=f"the record has no {key_field}")
     return row
@@ -104,7 +104,7 @@ def read_not_held(folder: Path) -> dict[tuple[str, str], str]:
     table = table[~table["state"].isin(HELD)]
     columns = (table[name] for name in ("image_id", "file_name", "state", "reason"))
     return {
-        (image_id, name): f"picture is not the right one: {path.name} says {state} ({reason})"
+        (image_id, name): f"{path.name} says {state} ({reason})"
         for image_id, name, state, reason in zip(*columns, strict=True)
     }
 

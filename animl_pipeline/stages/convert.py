@@ -60,7 +60,7 @@ def run(options: Options) -> Counts:
         megadetector.write(options.output_file, written, detector=whose)
         images, boxes = len(written), sum(len(one.detections) for one in written)
     clipped = sum(bool(row.box and row.warning) for row in catalogue.annotations)
-    words = reasons.told(reason for _, _, reason in left_out)
+    words = reasons.list_kinds(row.reason for row in left_out)
     return Counts(
         items={"images": images, "boxes": boxes, "clipped": clipped, "left out": len(left_out)},
         summary=f"{images:,} images with {boxes:,} boxes ({clipped:,} clipped to the frame) -> "
