@@ -57,7 +57,8 @@ class Outputs:
         return Predictions(
             rows[self.readable].reset_index(drop=True),
             labels,
-            self.probabilities[self.readable],
+            # By column, as a table holds them: the last digit of a sum over labels follows from it.
+            np.asfortranarray(self.probabilities[self.readable]),
             self.spread[self.readable] <= GREY_SPREAD_MAX,
             list(rows["crop"][~self.readable]),
         )
