@@ -274,7 +274,7 @@ def test_a_picture_that_goes_missing_takes_its_crop_along(here: Path, pipeline: 
     done = pipeline("crop")
     assert done.code == 3
     assert set(cut_files()) == {"island/2.jpg___bb.jpg"}
-    assert rows("failures.csv")[0]["reason"] == "picture is missing"
+    assert rows("failures.csv")[0]["reason"] == "image is missing"
 
 
 def test_two_datasets_live_in_one_folder(here: Path, pipeline: Pipeline) -> None:
@@ -593,7 +593,7 @@ def test_an_unreadable_picture_is_a_row_and_the_others_are_cut(
     done = pipeline("crop", "--tolerate", 0.5)
     assert done.code == 0
     assert [row["annotation_id"] for row in rows()] == ["bb"]
-    assert rows("failures.csv")[0]["reason"] == "file is not a picture"
+    assert rows("failures.csv")[0]["reason"] == "file is not an image"
 
 
 def test_half_a_picture_fails_whatever_another_library_told_pillow(

@@ -145,9 +145,7 @@ def test_a_picture_that_the_download_does_not_vouch_for_is_not_cut(
     assert [path.name for path in Path("crops").rglob("*.jpg")] == ["2.jpg___fox2.jpg"]
     [row] = rows("failures.csv")
     assert (row["image"], row["annotation_id"]) == ("1.jpg", "fox1")
-    assert row["reason"] == (
-        f"picture is not the right one: download.csv says {state} (four tries)"
-    )
+    assert row["reason"] == (f"image is not the right one: download.csv says {state} (four tries)")
 
 
 def test_a_picture_that_is_gone_is_missing_whatever_the_download_said(
@@ -157,7 +155,7 @@ def test_a_picture_that_is_gone_is_missing_whatever_the_download_said(
     Path("images/1.jpg").unlink()
     ledger("denied", "present")
     pipeline("crop")
-    assert [row["reason"] for row in rows("failures.csv")] == ["picture is missing"]
+    assert [row["reason"] for row in rows("failures.csv")] == ["image is missing"]
 
 
 def test_a_damaged_ledger_is_a_message(here: Path, pipeline: Pipeline) -> None:
@@ -209,7 +207,7 @@ def test_a_picture_too_long_for_a_square_is_a_row(here: Path, pipeline: Pipeline
     Path("images/cct.json").write_text(content)
     assert pipeline("crop").code == 3
     reasons = {row["reason"].split(":")[0] for row in rows("failures.csv")}
-    assert reasons == {"picture is too large"}
+    assert reasons == {"image is too large"}
 
 
 def test_broken_exif_is_no_noise_on_the_terminal(

@@ -28,9 +28,9 @@ MISSOURI = TESTS.parents[1] / "shared/data/missouri"
 WORDS = ["--image-size", "128", "--threshold", "0.002", "--device", "cpu", "--tolerate", "1"]
 TURNED = {6: Image.Transpose.ROTATE_90, 3: Image.Transpose.ROTATE_180}  # what the tag undoes
 SPOILED = {
-    "half.jpg": "picture is truncated",
-    "empty.jpg": "picture is empty (0 bytes)",
-    "text.jpg": "file is not a picture",
+    "half.jpg": "image is truncated",
+    "empty.jpg": "image is empty (0 bytes)",
+    "text.jpg": "file is not an image",
 }
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing can be forked here")
 

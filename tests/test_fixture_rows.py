@@ -47,7 +47,7 @@ WARNED = {
     6: ["small: 37x21 px"],
     15: ["box leaves the frame: clipped"],
     19: [
-        "the record says 1280x960, the picture is 640x480: placed by fractions",
+        "the record says 1280x960, the image is 640x480: placed by fractions",
         "small: 30x20 px",
     ],
 }
@@ -59,8 +59,8 @@ NOT_CUT = [
     (13, "3591b87c053f45d42fd67c57", "box is null"),
     (14, "7ff9339a086fc324a4f0ea3f", "box has no area"),
     (16, "", "no annotation"),
-    (17, "a58421925d418c3bb0d2387a", "picture is missing"),
-    (18, "7ac11f6a37a73429acd71746", "picture is truncated"),
+    (17, "a58421925d418c3bb0d2387a", "image is missing"),
+    (18, "7ac11f6a37a73429acd71746", "image is truncated"),
 ]
 ORPHAN = "320364aaa4ca3530b38cc8c0"
 

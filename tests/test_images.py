@@ -105,18 +105,18 @@ def test_a_picture_with_broken_exif_is_still_a_picture(tmp_path: Path) -> None:
 
 
 def test_a_missing_picture_says_so(tmp_path: Path) -> None:
-    assert reason(tmp_path / "gone.jpg") == "picture is missing"
-    with pytest.raises(ImageUnusable, match="picture is missing"):
+    assert reason(tmp_path / "gone.jpg") == "image is missing"
+    with pytest.raises(ImageUnusable, match="image is missing"):
         opening.read_size(tmp_path / "gone.jpg")
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "picture is empty (0 bytes)"),
-        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "file is not a picture"),
-        (b"\0" * 5000, "file is not a picture"),
-        (b"\xff\xd8", "file is not a picture"),
+        (b"", "image is empty (0 bytes)"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "file is not an image"),
+        (b"\0" * 5000, "file is not an image"),
+        (b"\xff\xd8", "file is not an image"),
     ],
 )
 def test_a_file_that_is_no_picture_says_so(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -125,12 +125,12 @@ def test_a_file_that_is_no_picture_says_so(tmp_path: Path, content: bytes, expec
 
 
 def test_a_folder_is_no_picture(tmp_path: Path) -> None:
-    assert "picture is unreadable" in reason(tmp_path)
+    assert "image is unreadable" in reason(tmp_path)
 
 
 def test_a_name_below_a_file_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(picture()))
-    assert "picture is" in reason(tmp_path / "a.jpg" / "b.jpg")
+    assert "image is" in reason(tmp_path / "a.jpg" / "b.jpg")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])
@@ -140,7 +140,7 @@ def test_half_a_picture_is_refused_and_not_half_grey(tmp_path: Path, kind: str) 
     Image.fromarray(noise).save(file, kind)
     content = file.getvalue()
     (tmp_path / "a").write_bytes(content[: len(content) // 2])
-    assert "picture is" in reason(tmp_path / "a")
+    assert "image is" in reason(tmp_path / "a")
 
 
 def test_half_a_picture_is_refused_even_where_another_library_asked_for_halves(
@@ -150,7 +150,7 @@ def test_half_a_picture_is_refused_even_where_another_library_asked_for_halves(
     (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2])
     # Importing megadetector does so, for the whole process.
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    assert "picture is truncated" in reason(tmp_path / "a.jpg")
+    assert "image is truncated" in reason(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -159,19 +159,19 @@ def test_half_a_picture_is_called_truncated(tmp_path: Path, kind: str) -> None:
     file = io.BytesIO()
     Image.fromarray(noise).save(file, kind)
     (tmp_path / "a").write_bytes(file.getvalue()[: len(file.getvalue()) // 2])
-    assert reason(tmp_path / "a").startswith("picture is truncated")
+    assert reason(tmp_path / "a").startswith("image is truncated")
 
 
 def test_a_decompression_bomb_is_too_large_and_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png_header(60_000, 60_000))
-    assert reason(tmp_path / "a.png").startswith("picture is too large")
+    assert reason(tmp_path / "a.png").startswith("image is too large")
     with pytest.raises(ImageUnusable, match="too large"):
         opening.read_size(tmp_path / "a.png")
 
 
 def test_a_picture_with_too_little_data_for_its_header_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png_header(4000, 3000))
-    assert "picture is" in reason(tmp_path / "a.png")
+    assert "image is" in reason(tmp_path / "a.png")
 
 
 def test_a_gif_is_its_first_frame(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_damaged_jpeg_is_a_picture_or_unusable_and_nothing_else(
         writing.read_comment(path)
         found = picture_or_reason(path)
         if isinstance(found, str):
-            assert found.startswith(("picture is ", "file is not a picture"))
+            assert found.startswith(("image is ", "file is not an image"))
         else:
             assert found.mode == "RGB"
             assert opening.read_size(path) == found.size
@@ -268,7 +268,7 @@ def test_a_damaged_png_is_a_picture_or_unusable_and_nothing_else(tmp_path: Path)
         path.write_bytes(damaged)
         found = picture_or_reason(path)
         if isinstance(found, str):
-            assert found.startswith(("picture is ", "file is not a picture"))
+            assert found.startswith(("image is ", "file is not an image"))
         else:
             assert opening.read_size(path) == found.size
 
@@ -336,7 +336,7 @@ def test_a_long_picture_whose_square_would_fill_the_memory_is_too_large(tmp_path
     Image.new("L", (12_000, 1)).save(tmp_path / "a.png")
     with opening.opened(tmp_path / "a.png") as opened, pytest.raises(ImageUnusable) as caught:
         opening.cut(opened, [(0, -6000, 12_000, 6000)])
-    assert str(caught.value).startswith("picture is too large: a square of it")
+    assert str(caught.value).startswith("image is too large: a square of it")
 
 
 def test_a_picture_of_too_many_pixels_is_too_large_whatever_another_library_told_pillow(
@@ -344,7 +344,7 @@ def test_a_picture_of_too_many_pixels_is_too_large_whatever_another_library_told
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     (tmp_path / "a.png").write_bytes(png_header(10_000, 9_000))
-    assert reason(tmp_path / "a.png").startswith("picture is too large: 10000x9000")
+    assert reason(tmp_path / "a.png").startswith("image is too large: 10000x9000")
 
 
 def test_a_saved_jpeg_has_no_chroma_subsampling_and_its_comment(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_truncated_jpeg_is_refused_even_where_the_part_would_be_there(
     data = jpeg_of(noise(320, 240), progressive=progressive)
     (tmp_path / "a.jpg").write_bytes(data[: int(kept * len(data))])
     for part in [(0, 0, 16, 16), (0, 0, 320, 240), (300, 230, 320, 240)]:
-        assert str(cut(tmp_path / "a.jpg", part)).startswith("picture is truncated")
+        assert str(cut(tmp_path / "a.jpg", part)).startswith("image is truncated")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
@@ -157,7 +157,7 @@ def test_half_a_jpeg_to_which_somebody_gave_an_end_is_no_half_grey_picture(
     data = jpeg_of(noise(320, 240, mode), progressive=progressive, restart_marker_blocks=restarts)
     (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2] + b"\xff\xd9")
     found = cut(tmp_path / "a.jpg", (0, 0, 320, 240))
-    assert found == "picture is truncated: its data end before its last row"
+    assert found == "image is truncated: its data end before its last row"
     assert "truncated" in str(cut(tmp_path / "a.jpg", (0, 200, 40, 240)))
 
 

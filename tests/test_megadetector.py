@@ -210,7 +210,7 @@ USED = [
     ], "", FACTS),
     DetectedImage("p/b.jpg", []),
     DetectedImage("p/c.jpg", [Detection("animal", 1.0, BOX)],
-          "picture is truncated: image file is truncated", Facts(location="NA")),
+          "image is truncated: image file is truncated", Facts(location="NA")),
 ]  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     found = megadetector.read(tmp_path / "d.json")
     assert found.detections == {"p/a.jpg": USED[0].detections, "p/b.jpg": [], "p/c.jpg": []}
     assert found.classes == ("fox", "scrub jay")
-    assert found.failures == {"p/c.jpg": "picture is truncated: image file is truncated"}
+    assert found.failures == {"p/c.jpg": "image is truncated: image file is truncated"}
     assert found.facts == {"p/a.jpg": FACTS, "p/c.jpg": Facts(location="NA")}
 
 

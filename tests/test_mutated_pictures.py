@@ -24,8 +24,8 @@ from animl_pipeline.running.budget import PixelBudget
 COUNT = int(os.environ.get("CROP_TEST_PICTURES", "300"))
 PART = (20, 10, 70, 60)
 REASONS = (
-    "file is not a picture", "picture is empty", "picture is too large", "picture is truncated",
-    "picture is unreadable",
+    "file is not an image", "image is empty", "image is too large", "image is truncated",
+    "image is unreadable",
 )  # fmt: skip
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),  # Pillow's words on broken EXIF
@@ -69,7 +69,7 @@ def test_a_damaged_jpeg_gives_crops_or_a_reason(tmp_path: Path) -> None:
             assert opening.open_upright(crop).width > 0
             crop.unlink()
         assert not list((tmp_path / "crops").rglob(f"*{whole.PART}"))
-    assert {"", "file is not a picture", "picture is truncated"} <= set(became)
+    assert {"", "file is not an image", "image is truncated"} <= set(became)
 
 
 def test_partial_and_full_decoding_agree_on_what_is_good_and_on_its_pixels(

@@ -94,7 +94,7 @@ def cut_image(image: Image, chosen: list[ChosenBox], job: Job, memory: PixelBudg
     try:
         with opening.opened(source) as picture:
             if reason := job.distrusted.get((image.image_id, image.file_name)):
-                raise ImageUnusable("picture is not the right one", reason)
+                raise ImageUnusable("image is not the right one", reason)
             size_px, stat = picture.size_px, os.fstat(picture.file.fileno())
             cuts = [_plan_cut(image, box, size_px, stat.st_size, job) for box in chosen]
             todo = [cut for cut in cuts if not _is_current(cut, stat.st_mtime_ns)]
@@ -145,7 +145,7 @@ def _list_oddities(
         if box.warning:
             odd.append((box.annotation_id, box.warning))
         if image.width_px and recorded_px not in (size_px, size_px[::-1]):
-            sizes = "the record says {}x{}, the picture is {}x{}".format(*recorded_px, *size_px)
+            sizes = "the record says {}x{}, the image is {}x{}".format(*recorded_px, *size_px)
             odd.append((box.annotation_id, f"{sizes}: placed by fractions"))
         width_px, height_px = boxes.measure(boxes.to_pixels(box.box, *size_px))
         side_px = max(width_px, height_px)

@@ -25,7 +25,7 @@ def read(record: dict[str, Any], size: tuple[float, float] | None) -> tuple[Box 
     elif size is not None:
         (wide, high), tolerance = size, ROUNDING_PX
     else:
-        return None, "no width and height, in the record or of a picture, for the box", ""
+        return None, "no width and height, in the record or of the image, for the box", ""
     x, y, width, height = numbers
     fractions = (x / wide, y / high, width / wide, height / high)
     clipped = clip_box(fractions, tolerance, frame=(wide, high))

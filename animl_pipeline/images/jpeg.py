@@ -50,13 +50,13 @@ def decode(data: bytes, bottom_px: int) -> Image.Image | None:
     if not header:
         return None
     if not has_end(data, header):
-        raise ImageUnusable("picture is truncated", "its end is missing")
+        raise ImageUnusable("image is truncated", "its end is missing")
     rows_px = count_rows(header, bottom_px)
     image = _load(cut_top(data, header, rows_px))
     if not header.is_sequential or _has_grey_corner(image):
         again = _load(cut_top(add_data(data, header), header, rows_px))
         if again.tobytes() != image.tobytes():
-            raise ImageUnusable("picture is truncated", "its data end before its last row")
+            raise ImageUnusable("image is truncated", "its data end before its last row")
     return image
 
 

@@ -1,6 +1,6 @@
 """Open a picture and cut what is wanted of it, upright in RGB.
 
-A picture that cannot be used is one of: missing, empty, not a picture, too large, truncated,
+An image that cannot be used is one of: missing, empty, not an image, too large, truncated,
 unreadable; the message of ImageUnusable says which.
 """
 
@@ -79,12 +79,12 @@ def opened(path: Path) -> Iterator[Picture]:
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        raise ImageUnusable("picture is missing") from None
+        raise ImageUnusable("image is missing") from None
     except (OSError, ValueError) as error:
-        raise ImageUnusable("picture is unreadable", str(error)) from error
+        raise ImageUnusable("image is unreadable", str(error)) from error
     with file:
         if not os.fstat(file.fileno()).st_size:
-            raise ImageUnusable("picture is empty (0 bytes)")
+            raise ImageUnusable("image is empty (0 bytes)")
         yield _open(file)
 
 
@@ -92,14 +92,14 @@ def _open(file: BinaryIO) -> Picture:
     try:
         stored = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise ImageUnusable("file is not a picture") from None
+        raise ImageUnusable("file is not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageUnusable("picture is too large", str(error)) from error
+        raise ImageUnusable("image is too large", str(error)) from error
     except DAMAGE as error:
-        raise ImageUnusable("picture is unreadable", str(error)) from error
+        raise ImageUnusable("image is unreadable", str(error)) from error
     if stored.width * stored.height > PIXELS_MAX:  # whatever the process told Pillow to let pass
         size = f"{stored.width}x{stored.height}"
-        raise ImageUnusable("picture is too large", f"{size}, more than {PIXELS_MAX:,} pixels")
+        raise ImageUnusable("image is too large", f"{size}, more than {PIXELS_MAX:,} pixels")
     return Picture(stored, file, _read_orientation(stored))
 
 
@@ -154,9 +154,7 @@ def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
         ImageUnusable: truncated, unreadable, or so long that its square is too large.
     """
     if max(map(_measure_area, rectangles)) > PIXELS_MAX:
-        raise ImageUnusable(
-            "picture is too large", f"a square of it has over {PIXELS_MAX:,} pixels"
-        )
+        raise ImageUnusable("image is too large", f"a square of it has over {PIXELS_MAX:,} pixels")
     width, height = picture.size_px
     inside = [
         (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
@@ -172,7 +170,7 @@ def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:
     except DAMAGE as error:
         truncated = "truncated" in str(error) or "broken data stream" in str(error)
         reason = "truncated" if truncated else "unreadable"
-        raise ImageUnusable(f"picture is {reason}", str(error)) from error
+        raise ImageUnusable(f"image is {reason}", str(error)) from error
     return [
         part if frame == whole else part.crop(_shift(whole, frame))
         for part, frame, whole in zip(parts, inside, rectangles, strict=True)
@@ -224,7 +222,7 @@ def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     if orientation in UPRIGHT:
         image = image.transpose(UPRIGHT[orientation])
     if image.mode in {"I", "F"}:
-        raise ImageUnusable("picture is unreadable", f"the range of mode {image.mode} is not known")
+        raise ImageUnusable("image is unreadable", f"the range of mode {image.mode} is not known")
     if image.mode.startswith("I;16"):  # Pillow would clip it to white
         image = image.point(lambda grey: grey / 257, "L")
     if "transparency" in image.info:

@@ -44,7 +44,7 @@ def make_vips_decode(pyvips) -> Callable[[bytes, int], Image.Image]:
 
     def decode(data: bytes, bottom_px: int) -> Image.Image:
         if data.rfind(jpeg.END) < max(2, data.find(b"\xff\xda")):
-            raise ImageUnusable("picture is truncated: its end is missing")
+            raise ImageUnusable("image is truncated: its end is missing")
         try:
             whole = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="warning")
             top = whole.crop(0, 0, whole.width, min(bottom_px, whole.height))
