@@ -4,6 +4,7 @@ Reads   --coco-file             the export
 Writes  export_report.json      counts, findings with their first rows, a table of the categories
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 from animl_pipeline.catalogue import checking
 from animl_pipeline.files import whole
 from animl_pipeline.formats import readers
+from animl_pipeline.running import stage
+from animl_pipeline.running.markers import require_inputs
 from animl_pipeline.running.options import option, settings
 from animl_pipeline.running.stage import Counts
 
@@ -25,43 +28,57 @@ class Options:
     coco_file: Annotated[Path, option("The export.", positional=True)]
     output_file: Annotated[Path, option("The report.")] = Path("export_report.json")
 
-    @property
-    def folder(self) -> Path:
-        """Where the report goes, and the record beside it."""
-        return self.output_file.parent
 
-    @property
-    def inputs(self) -> list[Path]:
-        """The export."""
-        return [self.coco_file]
+@dataclass(frozen=True, kw_only=True)
+class Plan(stage.Plan):
+    """What is to be written."""
+
+    output_file: Path
+    report: dict[str, Any]
 
 
-def run(options: Options) -> Counts:
-    """Report on an export: what is found is no failure of the command."""
-    found = checking.report(readers.read(options.coco_file), datetime.now(UTC) + CLOCKS)
-    whole.write_json(options.output_file, found)
-    kinds = {one["what"]: one["count"] for one in found["findings"]}
+def prepare(options: Options) -> Plan:
+    """Read the COCO file and look for what is wrong or odd: none of it is refused."""
+    inputs = require_inputs("check", [options.coco_file])
+    report = checking.report(readers.read(options.coco_file), datetime.now(UTC) + CLOCKS)
+    return Plan(
+        folder=options.output_file.parent,
+        inputs=inputs,
+        output_file=options.output_file,
+        report=report,
+    )
+
+
+def run(plan: Plan) -> Counts:
+    """Write the report."""
+    report = plan.report
+    whole.write_json(plan.output_file, report)
+    findings = sum(finding["count"] for finding in report["findings"])
     return Counts(
-        items={"images": found["images"], "annotations": found["annotations"],
-               "findings": sum(kinds.values())},
-        summary=f"dataset {found['dataset']!r}: {found['images']:,} images at "
-        f"{found['locations']:,} locations, {found['annotations']:,} annotations of "
-        f"{len(found['categories']):,} categories -> {options.output_file}\n{_table(found)}",
-    )  # fmt: skip
+        items={
+            "images": report["images"],
+            "annotations": report["annotations"],
+            "findings": findings,
+        },
+        summary=f"dataset {report['dataset']!r}: {report['images']:,} images at "
+        f"{report['locations']:,} locations, {report['annotations']:,} annotations of "
+        f"{len(report['categories']):,} categories -> {plan.output_file}\n{_table(report)}",
+    )
 
 
-def _table(found: dict[str, Any]) -> str:
+def _table(report: dict[str, Any]) -> str:
     """Return the categories and the findings as a person reads them."""
     columns = ("annotations", "boxes", "validated", "images", "locations")
     lines = [" ".join(f"{name:>11}" for name in columns) + "  category"]
     lines += [
         " ".join(f"{row[name]:>11,}" for name in columns) + f"  {row['category']}"
-        for row in found["categories"][:TELLS_MAX]
+        for row in report["categories"][:TELLS_MAX]
     ]
-    more = len(found["categories"]) - TELLS_MAX
+    more = len(report["categories"]) - TELLS_MAX
     lines += [f"and {more:,} more categories"] if more > 0 else []
-    lines += [""] if found["findings"] else ["nothing is wrong or odd"]
+    lines += [""] if report["findings"] else ["nothing is wrong or odd"]
     lines += [
-        f"{one['count']:>11,}  {one['what']}: {one['examples'][0]}" for one in found["findings"]
+        f"{finding['count']:>11,}  {finding['what']}: {finding['examples'][0]}"
+        for finding in report["findings"]
     ]
     return "\n".join(lines)
