@@ -53,18 +53,6 @@ class Plan:
     writes: bool = True  # a dry run writes nothing, and so has no record
 
 
-class StageOptions(Protocol):
-    """What `perform` needs to know of the Options of a stage that has no `prepare` yet."""
-
-    @property
-    def folder(self) -> Path:
-        """Where the stage writes, its record included."""
-
-    @property
-    def inputs(self) -> list[Path]:
-        """The files whose sha256 the record keeps."""
-
-
 class Stage(Protocol):
     """A stage's module."""
 
