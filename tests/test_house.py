@@ -53,7 +53,7 @@ def at_most(limit: int, offenders: Iterable[str]) -> None:
 
 def test_no_module_is_longer_than_300_lines() -> None:
     lengths = {path: len((PACKAGE / path).read_text("utf-8").splitlines()) for path in TREES}
-    at_most(2, [f"{path}: {length}" for path, length in lengths.items() if length > 300])
+    at_most(0, [f"{path}: {length}" for path, length in lengths.items() if length > 300])
 
 
 def test_no_function_has_more_than_eight_parameters() -> None:
@@ -65,7 +65,7 @@ def test_no_function_has_more_than_eight_parameters() -> None:
         count = len(named) - (named[:1] in (["self"], ["cls"]))
         if count > 8:
             offenders.append(f"{where} {node.name}: {count}")
-    at_most(3, offenders)
+    at_most(0, offenders)
 
 
 def test_nothing_is_called_found() -> None:
@@ -81,7 +81,7 @@ def test_nothing_is_called_found() -> None:
                 return getattr(node, "name", None)
 
     kinds = (ast.Name, ast.Attribute, ast.arg, *FUNCTIONS)
-    at_most(110, [where for where, node in nodes(*kinds) if names(node) == "found"])
+    at_most(13, [where for where, node in nodes(*kinds) if names(node) == "found"])
 
 
 def test_imports_stand_at_the_top() -> None:
@@ -91,12 +91,12 @@ def test_imports_stand_at_the_top() -> None:
         for inner in ast.walk(node)
         if isinstance(inner, ast.Import | ast.ImportFrom)
     }
-    at_most(75, imports)
+    at_most(36, imports)
 
 
 def test_types_are_checked_and_code_is_formatted() -> None:
-    at_most(11, lines_with("# type: ignore"))
-    at_most(52, lines_with("# fmt: skip"))
+    at_most(8, lines_with("# type: ignore"))
+    at_most(9, lines_with("# fmt: skip"))
 
 
 def test_what_is_public_says_what_it_is() -> None:
