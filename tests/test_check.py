@@ -201,3 +201,14 @@ def test_an_export_without_its_end_is_refused_with_the_remedy(pipeline: Pipeline
     done = pipeline("check", "--coco-file", shared(ANIML / "cct_truncated.json"))
     assert (done.code, done.out) == (1, "")
     assert "is cut off at line 46" in done.err
+
+
+def test_a_finding_has_advice_and_a_file_without_boxes_the_way_to_them(
+    here: Path, pipeline: Pipeline
+) -> None:
+    records = [annotation(bbox=None)]
+    (here / "mine.json").write_text(json.dumps(export(annotations=records)))
+    done = pipeline("check", "--coco-file", "mine.json")
+    assert "boxes of `pipeline detect`" in done.out
+    assert "There is no box" in done.out
+    assert "`crop --dataset mine`" in done.out

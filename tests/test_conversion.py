@@ -309,3 +309,13 @@ def test_the_command_does_not_write_over_what_it_reads(here: Path, pipeline: Pip
     done = pipeline("convert", "--input-file", "a.json", "--output-file", "./a.json")
     assert (done.code, "name another" in done.err) == (2, True)
     assert json.loads((here / "a.json").read_bytes()) == export()
+
+
+def test_a_file_that_would_hold_json_under_another_suffix_is_refused(
+    here: Path, pipeline: Pipeline
+) -> None:
+    (here / "a.json").write_text("{}")
+    done = pipeline("convert", "--input-file", "a.json", "--output-file", "out.csv")
+    assert done.code == 2
+    assert "out.csv: JSON is written" in done.err
+    assert sorted(path.name for path in here.iterdir()) == ["a.json"]

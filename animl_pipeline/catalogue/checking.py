@@ -18,6 +18,23 @@ YEAR_MIN = 1990  # no camera trap took digital pictures before
 # IMG_0007.JPG, Animl's of 2023 too.
 COUNTED = re.compile(rf"(.*?)(\d{{1,8}})(?:_{animl.MD5})?\.\w+")
 
+# What to do about a finding, where it is not plain.
+ADVICE = {
+    "no box": "It gives a crop only with the boxes of `pipeline detect`.",
+    f"box of less than {SMALL_SIDE_PX} pixels": "It is cut, and hard to learn from.",
+    "box leaves the frame": "It is cut at the edge of the image.",
+    "box lies outside the frame": "It gives no crop: correct the box.",
+    "annotation that no person validated": "It is left out, but with `crop --include-unvalidated`.",
+    "image without an annotation": "It gives no crop.",
+    "image without a location": "It cannot be kept apart by location: add the location.",
+    "image without a datetime": "It has no sequence, so its neighbours may be in another split.",
+    "image without width and height": "`crop` reads them from the image.",
+    "image that the export calls corrupt": "`crop` tries it all the same.",
+    "datetime in the future": "Correct the clock of the camera or the datetimes.",
+    "datetime before that of the picture before": "Was the clock of the camera set back?",
+    "location in several spellings": "If they are one, merge them with `split --location-map`.",
+}
+
 Finding = tuple[str, str]  # what, where
 
 
