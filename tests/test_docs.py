@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from animl_pipeline import cli
+from animl_pipeline.artifacts.names import ARTIFACTS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -19,12 +20,6 @@ MADE = ("commands", "tables.md", "commands.md", "packages.md")  # by docs/genera
 PAGES = FRONT + [
     path for path in sorted((ROOT / "docs").rglob("*.md")) if not {*path.parts, path.name} & {*MADE}
 ]
-CONTRACT_FILES = """
-    images/cct.json images/download.csv crops/detections.json crops/crops.csv crops/failures.csv
-    crops/warnings.csv dataset/dataset.csv dataset/splits.json dataset/label_index.json
-    dataset/split_report.json model.safetensors model.json policy.json last.pt trained_on.csv
-    history.csv runs/latest predictions_ label_errors_ metrics.json report.html
-"""
 # Options of other programs (pip, git, torchrun, tensorboard, our scripts) that pages may name.
 OTHERS = """
     --logdir --constraint --help --version --only --nproc-per-node --nnodes --rdzv-endpoint
@@ -98,7 +93,9 @@ def test_an_option_that_a_page_gives_to_a_command_is_one_of_it(
 
 def test_the_files_page_names_every_file_of_the_contract() -> None:
     text = (ROOT / "docs/reference/files.md").read_text(encoding="utf-8")
-    assert [name for name in CONTRACT_FILES.split() if Path(name).name not in text] == []
+    names = [artifact.name for artifact in ARTIFACTS]
+    assert names
+    assert [name for name in names if Path(name).stem not in text] == []
 
 
 def test_the_readme_is_short() -> None:
