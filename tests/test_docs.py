@@ -134,7 +134,8 @@ def test_every_message_that_troubleshooting_quotes_is_one_of_the_code() -> None:
     quoted = [
         text
         for cell in re.findall(r"^\| (.+?) \|", page, flags=re.MULTILINE)
-        for text in re.findall(r"`([a-zA-Z][^`']+ [^`']+)`", cell)
+        for quote in re.findall(r"`([a-zA-Z][^`']+ [^`']+)`", cell)
+        for text in quote.split(" ... ")
     ]
     system = {"No space left on device"}
     said = "\n".join(texts)
