@@ -101,7 +101,8 @@ def read_json(path: Path) -> Any:
     content = tidy(json.loads(path.read_text(encoding="utf-8")))
     policy = path.with_name("policy.json")
     if path.name == "model.json" and policy.exists():
-        content["temperature"] = json.loads(policy.read_text(encoding="utf-8"))["temperature"]
+        chosen = json.loads(policy.read_text(encoding="utf-8"))["temperature"]
+        content["temperature"] = chosen and chosen["value"]
     return content
 
 
