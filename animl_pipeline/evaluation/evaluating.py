@@ -14,8 +14,10 @@ from animl_pipeline.evaluation import calibration, document, operating
 from animl_pipeline.evaluation.against import comparison
 from animl_pipeline.evaluation.against.peers import predict_with_peer
 from animl_pipeline.evaluation.document import Document, Judging
+from animl_pipeline.evaluation.known_crops import check_overlaps
 from animl_pipeline.evaluation.plan import EvaluationPlan
 from animl_pipeline.files import whole
+from animl_pipeline.runs.overlap import count_by_label
 from animl_pipeline.runs.policy import MeasuredOn, Policy, Temperature, Thresholds
 
 SEED = 0  # of the bootstrap
@@ -56,7 +58,7 @@ def evaluate(plan: EvaluationPlan, commands: list[str]) -> Evaluation:
     }
     judging = Judging(val, temperature, wanted, plan.settings.empty_label)
     rows = {name: of.rows for name, of in predicted.items()}
-    overlap, warnings = plan.trained_on.known(rows)
+    overlap, warnings = check_overlaps(plan.trained_on, rows)
     first = next(iter(splits))
     compared, more_warnings = _compare(plan, first, splits[first])
     content = Document(
@@ -71,7 +73,7 @@ def evaluate(plan: EvaluationPlan, commands: list[str]) -> Evaluation:
         comparison=compared,
         warnings=_warn_of_unreadable(unreadable) + warnings + more_warnings,
         unreadable=unreadable,
-        trained_on={"overlap": overlap, "labels": plan.trained_on.label_counts(rows)},
+        trained_on={"overlap": overlap, "labels": count_by_label(plan.trained_on, rows)},
         temperature_fitted=fitted,
         model=dataclasses.asdict(plan.predictor.card) | {"temperature": temperature},
         # No seconds: they differ from run to run, and the same run is to be the same bytes.
@@ -122,7 +124,7 @@ def _compare(
     compared = comparison.compare(split, other, seed=SEED)
     if plan.peer_trained_on is None:
         return compared, []
-    overlap, warnings = plan.peer_trained_on.known({name: split.rows})
+    overlap, warnings = check_overlaps(plan.peer_trained_on, {name: split.rows})
     return compared | {"overlap": overlap}, warnings
 
 

@@ -43,7 +43,7 @@ def build_section(
 ) -> dict[str, Any]:
     """Return what the template shows of one split beside its metrics.
 
-    `overlap` is with what the run was trained on (`TrainedOn.overlap`).
+    `overlap` is with what the run was trained on (`runs.overlap.count_overlap`).
     """
     labels = split.labels
     seen = list_labels(metrics, labels)
@@ -171,7 +171,7 @@ def show_locations(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def explain_overlap(overlap: dict[str, Any] | None, n: int) -> str:
-    """Return what the `n` crops of a split were to the run (`trained_on.overlap`), for a reader."""
+    """Return what the `n` crops of a split were to the run (`count_overlap`), for a reader."""
     if overlap is None:
         return "Nobody knows which crops of this split were used in training."
     train, val, there = (overlap[name] for name in (TRAIN, VAL, "locations"))
