@@ -45,7 +45,7 @@ COMMANDS = {
     ),
 }
 BUCKETS = {"demo": "animl-images-serving-prod", "missouri": "missouri"}
-# Pages that a person reads, and what 0.2.0 changed on them; their differences are printed all the same.
+# Pages a person reads, and what 0.2.0 changed on them; how they differ is printed all the same.
 ON_PURPOSE = {
     "report.html": "names the run, counts epochs from 1, warns where one label is given to all",
     "split_report.html": "opens with locations, labels and what test can judge, not the objective",
