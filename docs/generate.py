@@ -161,9 +161,9 @@ def describe_tables(module: ModuleType) -> str:
             facts += [_kind(column)] if column.kind is not str else []
             about = _escape(column.description)
             lines.append(f"| `{column.name}` | {about} | {'; '.join(facts)} |")
-        if table.more:
+        if table.prefix:
             lines.append(
-                f"| `{table.more}<label>` | One column per label, in their order. | number |"
+                f"| `{table.prefix}<label>` | One column per label, in their order. | number |"
             )
         lines.append("")
     return "\n".join(lines)

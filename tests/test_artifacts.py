@@ -11,8 +11,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from animl_pipeline.artifacts import label_index, tables
-from animl_pipeline.artifacts.tables import CROPS, DATASET, HISTORY, LEDGER, PREDICTIONS, REASONS
+from animl_pipeline.artifacts import label_index, table_io
+from animl_pipeline.artifacts.tables import (
+    CROPS,
+    DATASET,
+    HISTORY,
+    LEDGER,
+    PREDICTIONS,
+    REASONS,
+    Table,
+)
 from animl_pipeline.errors import InputInvalid, InputMissing
 
 ROW = {
@@ -44,10 +52,10 @@ def crops(**changed: Any) -> pd.DataFrame:
     return pd.DataFrame([ROW, other | changed], columns=CROPS.names)
 
 
-def read_back(table: tables.Table, frame: pd.DataFrame) -> pd.DataFrame:
+def read_back(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
     with TemporaryDirectory() as folder:
-        tables.write(table, Path(folder, table.name), frame)
-        return tables.read(table, Path(folder, table.name))
+        table_io.write(table, Path(folder, table.name), frame)
+        return table_io.read(table, Path(folder, table.name))
 
 
 def written(path: Path, **changed: Any) -> Path:
@@ -126,7 +134,7 @@ def test_a_loss_is_read_back_bit_for_bit_and_may_be_missing(losses: list[float])
 
 def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
-        tables.write(CROPS, tmp_path / name, crops())
+        table_io.write(CROPS, tmp_path / name, crops())
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert b"\r" not in (tmp_path / "a.csv").read_bytes()
 
@@ -134,33 +142,33 @@ def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
 def test_predictions_have_a_number_for_each_label(tmp_path: Path) -> None:
     columns = [*PREDICTIONS.names, "prob_fox", "prob_scrub jay"]
     row = ["c", "i", "d", "", "fox", "fox", 0.75, 0.25]
-    tables.write(PREDICTIONS, tmp_path / "p.csv", pd.DataFrame([row], columns=columns))
-    found = tables.read(PREDICTIONS, tmp_path / "p.csv")
+    table_io.write(PREDICTIONS, tmp_path / "p.csv", pd.DataFrame([row], columns=columns))
+    found = table_io.read(PREDICTIONS, tmp_path / "p.csv")
     assert found["prob_scrub jay"].tolist() == [0.25]
 
 
 def test_a_missing_table_names_the_command_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match=r"crops\.csv is not there; `pipeline crop` writes it"):
-        tables.read(CROPS, tmp_path / "crops.csv")
+        table_io.read(CROPS, tmp_path / "crops.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'crop,image\n"a', b"crop\na,b,c\n"])
 def test_a_file_that_is_no_table_is_said_with_its_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "crops.csv").write_bytes(content)
     with pytest.raises(InputInvalid, match=r"crops\.csv.*pipeline crop"):
-        tables.read(CROPS, tmp_path / "crops.csv")
+        table_io.read(CROPS, tmp_path / "crops.csv")
 
 
 @pytest.mark.parametrize("column", ["location", "x", "crop"])
 def test_a_missing_column_is_refused_with_the_expected_ones(tmp_path: Path, column: str) -> None:
     crops().drop(columns=column).to_csv(tmp_path / "crops.csv", index=False)
     with pytest.raises(InputInvalid, match=rf"crops\.csv: the columns are .*expected.*{column}"):
-        tables.read(CROPS, tmp_path / "crops.csv")
+        table_io.read(CROPS, tmp_path / "crops.csv")
 
 
 def test_a_further_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match="columns are"):
-        tables.write(CROPS, tmp_path / "crops.csv", crops().assign(more=1))
+        table_io.write(CROPS, tmp_path / "crops.csv", crops().assign(more=1))
     assert not (tmp_path / "crops.csv").exists()
 
 
@@ -170,7 +178,7 @@ def test_an_empty_cell_that_is_required_is_said_with_its_row_and_column(
 ) -> None:
     path = written(tmp_path / "crops.csv", **{column: ""})
     with pytest.raises(InputInvalid, match=rf"crops\.csv: row 3 has no {column}\."):
-        tables.read(CROPS, path)
+        table_io.read(CROPS, path)
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, 640.0, float("inf"), float("nan")])
@@ -180,33 +188,31 @@ def test_a_fraction_out_of_range_is_said_with_its_row_and_column(
 ) -> None:
     path = written(tmp_path / "crops.csv", **{column: value})
     with pytest.raises(InputInvalid, match=rf"crops\.csv: row 3.*{column}"):
-        tables.read(CROPS, path)
+        table_io.read(CROPS, path)
     with pytest.raises(InputInvalid, match="row 3"):
-        tables.write(CROPS, tmp_path / "new.csv", crops(**{column: value}))
+        table_io.write(CROPS, tmp_path / "new.csv", crops(**{column: value}))
 
 
 def test_a_text_where_a_number_belongs_is_said_with_its_row_and_column(tmp_path: Path) -> None:
     path = written(tmp_path / "crops.csv", x="left")
     with pytest.raises(InputInvalid, match=r"crops\.csv: x: row 3 is no number: 'left'"):
-        tables.read(CROPS, path)
+        table_io.read(CROPS, path)
 
 
 def test_a_crop_that_is_there_twice_is_said_with_its_row_and_name(tmp_path: Path) -> None:
     path = written(tmp_path / "crops.csv", crop=ROW["crop"])
     with pytest.raises(InputInvalid, match=r"crops\.csv.*row 3.*crop.*twice") as caught:
-        tables.read(CROPS, path)
+        table_io.read(CROPS, path)
     assert str(ROW["crop"]) in str(caught.value)
 
 
 @pytest.mark.parametrize("table", [CROPS, REASONS, LEDGER])
-def test_rows_with_a_cell_too_many_are_refused_not_shifted(
-    tmp_path: Path, table: tables.Table
-) -> None:
+def test_rows_with_a_cell_too_many_are_refused_not_shifted(tmp_path: Path, table: Table) -> None:
     cells = ",".join(["0"] * (len(table.columns) + 1))
     text = ",".join(table.names) + f"\n{cells}\n"
     (tmp_path / table.name).write_text(text)
     with pytest.raises(InputInvalid, match=table.name):
-        tables.read(table, tmp_path / table.name)
+        table_io.read(table, tmp_path / table.name)
 
 
 def test_a_row_with_cells_missing_at_its_end_is_refused(tmp_path: Path) -> None:
@@ -214,21 +220,21 @@ def test_a_row_with_cells_missing_at_its_end_is_refused(tmp_path: Path) -> None:
     text = path.read_text()
     path.write_text(text[: text.rindex(",p,")])
     with pytest.raises(InputInvalid, match=r"crops\.csv: row 3"):
-        tables.read(CROPS, path)
+        table_io.read(CROPS, path)
 
 
 @pytest.mark.parametrize("epoch", ["", "1.5", "inf", "nan"])
 def test_an_epoch_that_is_no_whole_number_is_refused(tmp_path: Path, epoch: str) -> None:
     (tmp_path / "history.csv").write_text(",".join(HISTORY.names) + f"\n{epoch},1,1,1,1,1,1,1\n")
     with pytest.raises(InputInvalid, match=r"history\.csv.*epoch|history\.csv.*row 2"):
-        tables.read(HISTORY, tmp_path / "history.csv")
+        table_io.read(HISTORY, tmp_path / "history.csv")
 
 
 def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
-    tables.write(CROPS, tmp_path / "crops.csv", crops(location="007"))
+    table_io.write(CROPS, tmp_path / "crops.csv", crops(location="007"))
     text = (tmp_path / "crops.csv").read_text(encoding="utf-8")
     (tmp_path / "crops.csv").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
-    assert tables.read(CROPS, tmp_path / "crops.csv")["location"].tolist() == ["Harbor", "007"]
+    assert table_io.read(CROPS, tmp_path / "crops.csv")["location"].tolist() == ["Harbor", "007"]
 
 
 def test_labels_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.running import perform
 from animl_pipeline.stages import evaluate, split, train
 
@@ -57,10 +57,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_dataset(folder, LABELS)
-        table = tables.read(tables.DATASET, Path("dataset/dataset.csv"))
+        table = table_io.read(tables.DATASET, Path("dataset/dataset.csv"))
         perform.perform("train", train.Options(**TINY | {"epochs": 1, "run_name": "tiny"}))
         perform.perform("evaluate", evaluate.Options(splits="test,val"))
-        tables.write(tables.CROPS, Path("crops/crops.csv"), table[list(tables.CROPS.names)])
+        table_io.write(tables.CROPS, Path("crops/crops.csv"), table[list(tables.CROPS.names)])
         perform.perform("split", split.Options(output_dir=Path("again")))
     return {
         "split": folder / "again/split_report.html",

@@ -15,7 +15,7 @@ from PIL import Image
 from shop import Done
 from small_dataset import make_dataset
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.running import stage
 
 Pipeline = Callable[..., Done]
@@ -81,8 +81,8 @@ def options_of(text: str) -> dict[str, str]:
 def crops(here: Path) -> Path:
     """A current folder with crops."""
     make_dataset(here)
-    table = tables.read(tables.DATASET, here / "dataset" / "dataset.csv")
-    tables.write(tables.CROPS, here / "crops" / "crops.csv", table[tables.CROPS.names])
+    table = table_io.read(tables.DATASET, here / "dataset" / "dataset.csv")
+    table_io.write(tables.CROPS, here / "crops" / "crops.csv", table[tables.CROPS.names])
     return here
 
 

@@ -559,22 +559,24 @@ def test_a_dataset_named_as_a_file_of_ours_is_a_message(
     ids=repr,
 )  # fmt: skip
 def test_a_location_is_kept_to_the_letter(here: Path, pipeline: Pipeline, text: str) -> None:
+    from animl_pipeline.artifacts import table_io
     from animl_pipeline.artifacts import tables as artifacts
 
     place([fox("aa"), fox("bb", "2")], location=text)
     assert pipeline("crop").code == 0
-    table = artifacts.read(artifacts.CROPS, Path("crops/crops.csv"))
+    table = table_io.read(artifacts.CROPS, Path("crops/crops.csv"))
     assert table["location"].tolist() == [text, text]
 
 
 def test_a_bare_carriage_return_in_a_location_does_not_break_the_table(
     here: Path, pipeline: Pipeline
 ) -> None:
+    from animl_pipeline.artifacts import table_io
     from animl_pipeline.artifacts import tables as artifacts
 
     place([fox("aa"), fox("bb", "2")], location="a\rb")
     assert pipeline("crop").code == 0
-    table = artifacts.read(artifacts.CROPS, Path("crops/crops.csv"))
+    table = table_io.read(artifacts.CROPS, Path("crops/crops.csv"))
     assert table["annotation_id"].tolist() == ["aa", "bb"]
     assert table["location"].nunique() == 1
 

@@ -18,7 +18,7 @@ from megadetector_validator import errors_of_megadetector
 from PIL import Image
 from shop import Done
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.detection import megadetector
 from animl_pipeline.detection.settings import MODELS
 from animl_pipeline.errors import InputMissing, WeightsMissing
@@ -283,7 +283,7 @@ def test_crop_reads_what_was_detected_but_not_while_it_is_unfinished(
     (work / ".detect.unfinished").unlink()
     ended = yolos.runner.run(work, words)
     assert ended.code == 0, ended.said
-    crops = tables.read(tables.CROPS, work / "crops" / "crops.csv")
+    crops = table_io.read(tables.CROPS, work / "crops" / "crops.csv")
     assert set(crops["category"]) == {"fox"}
     assert set(crops["image"]) <= set(names)
     assert crops["confidence"].min() >= 0.2

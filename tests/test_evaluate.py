@@ -17,7 +17,7 @@ from shop import Done
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.files.whole import digest
@@ -85,7 +85,7 @@ def test_the_predicted_label_is_the_most_probable_and_probabilities_sum_to_1(
 
 
 def test_each_crop_of_a_split_is_predicted_once(evaluated: Path, trained: Path) -> None:
-    dataset = tables.read(tables.DATASET, trained / "dataset/dataset.csv")
+    dataset = table_io.read(tables.DATASET, trained / "dataset/dataset.csv")
     for split in ("train", "val", "test"):
         expected = dataset[dataset["split"] == split]["crop"].tolist()
         assert predictions(evaluated, split)["crop"].tolist() == expected
@@ -202,8 +202,8 @@ def write_other_season() -> Path:
     """A dataset whose val lacks a location of that which the run was trained on."""
     shutil.copytree("dataset", "new season")
     path = Path("new season/dataset.csv")
-    table = tables.read(tables.DATASET, path)
-    tables.write(tables.DATASET, path, table[table["location"] != "val0"])
+    table = table_io.read(tables.DATASET, path)
+    table_io.write(tables.DATASET, path, table[table["location"] != "val0"])
     return path.parent
 
 
@@ -272,8 +272,8 @@ def test_without_val_there_are_figures_but_no_thresholds_and_no_temperature(
     in_trained: Path,
 ) -> None:
     path = Path("dataset/dataset.csv")
-    table = tables.read(tables.DATASET, path)
-    tables.write(tables.DATASET, path, table[table["split"] != "val"])
+    table = table_io.read(tables.DATASET, path)
+    table_io.write(tables.DATASET, path, table[table["split"] != "val"])
     perform.perform("evaluate", evaluate.Options())
     figures = metrics(OUT)["splits"]["test"]
     assert figures["operating_points"] is None
@@ -290,9 +290,9 @@ def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
     kept = json.loads(before)["temperature"]["value"]
     shutil.copytree("dataset", "new season")
     path = Path("new season/dataset.csv")
-    table = tables.read(tables.DATASET, path)
+    table = table_io.read(tables.DATASET, path)
     for rows in (table[table["split"] == "test"], table[table["location"] != "val0"]):
-        tables.write(tables.DATASET, path, rows)
+        table_io.write(tables.DATASET, path, rows)
         perform.perform("evaluate", evaluate.Options(dataset_dir=path.parent))
         assert metrics(OUT)["splits"]["test"]["calibration"]["temperature"] == kept
         assert Path("runs/first/policy.json").read_bytes() == before
@@ -300,9 +300,9 @@ def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
 
 def exchange_train_and_test() -> None:
     path = Path("dataset/dataset.csv")
-    table = tables.read(tables.DATASET, path)
+    table = table_io.read(tables.DATASET, path)
     other = {"train": "test", "test": "train", "val": "val"}
-    tables.write(tables.DATASET, path, table.assign(split=table["split"].map(other)))
+    table_io.write(tables.DATASET, path, table.assign(split=table["split"].map(other)))
 
 
 def test_crops_that_were_trained_on_are_found_in_a_dataset_split_again(
@@ -324,10 +324,10 @@ def test_crops_that_were_trained_on_are_found_in_a_dataset_split_again(
 
 def test_crops_of_images_trained_on_are_known_whatever_their_name(in_trained: Path) -> None:
     path = Path("dataset/dataset.csv")
-    table = tables.read(tables.DATASET, path)
+    table = table_io.read(tables.DATASET, path)
     rows = [table.index[table["split"] == split][0] for split in ("test", "train")]
     table.loc[rows[0], "image_id"] = table.loc[rows[1], "image_id"]
-    tables.write(tables.DATASET, path, table)
+    table_io.write(tables.DATASET, path, table)
     perform.perform("evaluate", evaluate.Options())
     assert metrics(OUT)["trained_on"]["overlap"]["test"]["train"] == 1
 
@@ -374,7 +374,7 @@ def test_what_the_weights_it_started_from_were_trained_on_counts(in_trained: Pat
     exchange_train_and_test()
     second = {**TINY, "epochs": 1, "run_name": "second", "cache_embeddings": True}
     perform.perform("train", train.Options(**second, weights=Path("runs/first")))
-    rows = tables.read(tables.TRAINED_ON, Path("runs/second/trained_on.csv"))
+    rows = table_io.read(tables.TRAINED_ON, Path("runs/second/trained_on.csv"))
     assert rows["split"].value_counts().to_dict() == {"before": 18, "train": 6, "val": 6}
     perform.perform("evaluate", evaluate.Options(output_dir=Path("out")))
     assert metrics(Path("out"))["trained_on"]["overlap"]["test"]["train"] == 12
@@ -406,9 +406,9 @@ def test_labels_come_with_the_crops_and_locations_trained_on(in_trained: Path) -
 def test_a_compared_run_that_was_trained_on_the_crops_is_told(in_trained: Path) -> None:
     shutil.copytree("runs/first", "runs/second")
     path = Path("runs/second/trained_on.csv")
-    table = tables.read(tables.DATASET, Path("dataset/dataset.csv"))
+    table = table_io.read(tables.DATASET, Path("dataset/dataset.csv"))
     seen = table.loc[table["split"] == "test", tables.TRAINED_ON.names]
-    tables.write(tables.TRAINED_ON, path, seen.assign(split="train"))
+    table_io.write(tables.TRAINED_ON, path, seen.assign(split="train"))
     perform.perform("evaluate", evaluate.Options(compare=Path("runs/second")))
     content = metrics(OUT)
     assert content["comparison"]["overlap"]["test"]["train"] == 6
@@ -432,10 +432,10 @@ def test_weights_that_are_no_numbers_are_a_message(in_trained: Path, value: floa
 
 def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path) -> None:
     path = Path("dataset/dataset.csv")
-    table = tables.read(tables.DATASET, path)
+    table = table_io.read(tables.DATASET, path)
     of_train = table.index[table["split"] == "train"]
     table.loc[of_train[::3], "split"] = "seen_test"
-    tables.write(tables.DATASET, path, table)
+    table_io.write(tables.DATASET, path, table)
     perform.perform("evaluate", evaluate.Options())
     content = metrics(OUT)
     assert list(content["splits"]) == ["test", "seen_test"]
@@ -449,8 +449,8 @@ def test_crops_held_out_at_the_locations_of_train_show_the_gap(in_trained: Path)
 
 
 def test_labels_to_look_at_again_name_image_and_annotation(evaluated: Path, trained: Path) -> None:
-    table = tables.read(tables.LABEL_ERRORS, evaluated / "label_errors_train.csv")
-    dataset = tables.read(tables.DATASET, trained / "dataset/dataset.csv").set_index("crop")
+    table = table_io.read(tables.LABEL_ERRORS, evaluated / "label_errors_train.csv")
+    dataset = table_io.read(tables.DATASET, trained / "dataset/dataset.csv").set_index("crop")
     said = predictions(evaluated, "train").set_index("crop")["predicted"]
     wrong = said[said != dataset["label"].reindex(said.index)]
     assert set(table["crop"]) == set(wrong.index)
@@ -533,7 +533,7 @@ def results(folder: Path, images: list[dict[str, Any]]) -> Path:
 
 
 def test_results_of_another_tool_are_compared_on_the_crops_they_hold(in_trained: Path) -> None:
-    table = tables.read(tables.DATASET, Path("dataset/dataset.csv"))
+    table = table_io.read(tables.DATASET, Path("dataset/dataset.csv"))
     test = table[table["split"] == "test"]
     images = [
         {
@@ -653,9 +653,9 @@ def test_a_label_without_crops_in_test_has_no_average_precision(in_trained: Path
 
 def remove_from_test(label: str, *, but: int = 0) -> None:
     path = Path("dataset/dataset.csv")
-    table = tables.read(tables.DATASET, path)
+    table = table_io.read(tables.DATASET, path)
     of_label = table[(table["label"] == label) & (table["split"] == "test")]
-    tables.write(tables.DATASET, path, table.drop(of_label.index[but:]))
+    table_io.write(tables.DATASET, path, table.drop(of_label.index[but:]))
 
 
 def test_an_unreadable_crop_is_left_out_and_said(

@@ -11,7 +11,7 @@ import pytest
 from shop import Done
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, PipelineError
 from animl_pipeline.running import perform, stage
@@ -26,8 +26,8 @@ Pipeline = Callable[..., Done]
 def crops(here: Path) -> Path:
     """A current folder with crops/crops.csv and its pictures."""
     make_dataset(here, train=4, val=4, test=4)
-    table = tables.read(tables.DATASET, here / "dataset" / "dataset.csv")
-    tables.write(tables.CROPS, here / "crops" / "crops.csv", table[tables.CROPS.names])
+    table = table_io.read(tables.DATASET, here / "dataset" / "dataset.csv")
+    table_io.write(tables.CROPS, here / "crops" / "crops.csv", table[tables.CROPS.names])
     for path in (here / "dataset").iterdir():
         path.unlink()
     return here

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from shop import Done
 from small_dataset import TINY, make_dataset
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.errors import InputInvalid, OptionError, WeightsMissing
 from animl_pipeline.running import perform
 from animl_pipeline.stages import train
@@ -66,8 +66,8 @@ def test_model_json_says_everything_a_user_of_the_weights_needs(trained: Path) -
 
 
 def test_a_run_keeps_which_crops_it_was_trained_on(trained: Path) -> None:
-    kept = tables.read(tables.TRAINED_ON, trained / RUN / "trained_on.csv")
-    dataset = tables.read(tables.DATASET, trained / "dataset/dataset.csv")
+    kept = table_io.read(tables.TRAINED_ON, trained / RUN / "trained_on.csv")
+    dataset = table_io.read(tables.DATASET, trained / "dataset/dataset.csv")
     used = dataset[dataset["split"] != "test"].reset_index(drop=True)
     assert kept.equals(used[list(kept.columns)])
 
@@ -93,7 +93,7 @@ def test_last_pt_loads_without_running_code(trained: Path) -> None:
 
 
 def test_history_has_a_row_for_each_epoch(trained: Path) -> None:
-    history = tables.read(tables.HISTORY, trained / RUN / "history.csv")
+    history = table_io.read(tables.HISTORY, trained / RUN / "history.csv")
     assert list(history.columns) == [
         "epoch", "lr", "train_loss", "val_loss", "val_balanced_accuracy",
         "val_macro_average_precision", "seconds", "images_per_second",
@@ -103,7 +103,7 @@ def test_history_has_a_row_for_each_epoch(trained: Path) -> None:
 
 
 def test_the_best_epoch_by_val_is_what_is_kept(trained: Path) -> None:
-    history = tables.read(tables.HISTORY, trained / RUN / "history.csv")
+    history = table_io.read(tables.HISTORY, trained / RUN / "history.csv")
     card = json.loads((trained / RUN / "model.json").read_bytes())
     assert card["epoch"] == int(history["val_macro_average_precision"].argmax())
 
@@ -159,7 +159,7 @@ def test_other_data_under_the_same_name_is_refused(in_trained: Path) -> None:
 
 def test_no_resume_starts_over(in_trained: Path) -> None:
     perform.perform("train", options(epochs=1, resume=False))
-    assert tables.read(tables.HISTORY, RUN / "history.csv")["epoch"].tolist() == [0]
+    assert table_io.read(tables.HISTORY, RUN / "history.csv")["epoch"].tolist() == [0]
 
 
 def test_a_damaged_state_is_a_message(in_trained: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_damaged_state_is_a_message(in_trained: Path) -> None:
 def test_training_stops_when_nothing_gets_better(here: Path) -> None:
     make_dataset(here)
     perform.perform("train", options(epochs=30, patience=1, lr=0.0, freeze=Freeze.HEAD))
-    assert len(tables.read(tables.HISTORY, RUN / "history.csv")) == 2
+    assert len(table_io.read(tables.HISTORY, RUN / "history.csv")) == 2
 
 
 # Data that is unusual
@@ -187,7 +187,7 @@ def test_few_labels_are_enough(here: Path, labels: tuple[str, ...]) -> None:
 def test_without_val_the_last_epoch_is_kept(here: Path) -> None:
     make_dataset(here, val=0)
     perform.perform("train", options(epochs=2))
-    history = tables.read(tables.HISTORY, RUN / "history.csv")
+    history = table_io.read(tables.HISTORY, RUN / "history.csv")
     assert history["val_loss"].isna().all()
     assert json.loads((RUN / "model.json").read_bytes())["epoch"] == 1
 
@@ -195,9 +195,9 @@ def test_without_val_the_last_epoch_is_kept(here: Path) -> None:
 def test_a_label_without_crops_in_train_or_val_is_no_trouble(here: Path) -> None:
     make_dataset(here)
     path = here / "dataset/dataset.csv"
-    table = tables.read(tables.DATASET, path)
+    table = table_io.read(tables.DATASET, path)
     fox = table["label"] == "fox"
-    tables.write(tables.DATASET, path, table[~fox | (table["split"] == "test")])
+    table_io.write(tables.DATASET, path, table[~fox | (table["split"] == "test")])
     perform.perform("train", options())
     assert json.loads((RUN / "model.json").read_bytes())["labels"] == ["bird", "fox", "lizard"]
 

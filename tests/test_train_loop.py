@@ -19,7 +19,7 @@ from shop import Done
 from small_dataset import COLOURS, TINY, make_dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.running import perform
 from animl_pipeline.running.perform import Counts
@@ -38,7 +38,7 @@ def train(**changes: Any) -> Counts:
 
 
 def history(run: Path = RUN) -> pd.DataFrame:
-    table = tables.read(tables.HISTORY, run / "history.csv")
+    table = table_io.read(tables.HISTORY, run / "history.csv")
     return table.drop(columns=["seconds", "images_per_second"])
 
 
@@ -52,7 +52,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def change_dataset(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     path = folder / "dataset/dataset.csv"
-    tables.write(tables.DATASET, path, change(tables.read(tables.DATASET, path)))
+    table_io.write(tables.DATASET, path, change(table_io.read(tables.DATASET, path)))
 
 
 # Going on
@@ -292,7 +292,7 @@ def events(trained: Path) -> EventAccumulator:
 def test_every_column_of_history_is_a_curve(
     trained: Path, events: EventAccumulator, column: str
 ) -> None:
-    table = tables.read(tables.HISTORY, trained / RUN / "history.csv")
+    table = table_io.read(tables.HISTORY, trained / RUN / "history.csv")
     points = events.Scalars(column)
     assert [point.step for point in points] == table["epoch"].tolist()
     assert [point.value for point in points] == pytest.approx(table[column].tolist())
@@ -309,7 +309,7 @@ def test_every_label_has_a_curve_of_recall_and_of_average_precision(
             [point.value for point in events.Scalars(f"{figure}/{label}")]
             for label in ("bird", "fox", "lizard")
         ]
-        means = tables.read(tables.HISTORY, trained / RUN / "history.csv")[column]
+        means = table_io.read(tables.HISTORY, trained / RUN / "history.csv")[column]
         assert np.mean(values, axis=0) == pytest.approx(means.tolist())
 
 

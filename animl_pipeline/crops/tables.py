@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.artifacts.names import DETECTIONS, WARNINGS
 from animl_pipeline.catalogue import conversion
 from animl_pipeline.catalogue.records import Image, Refused
@@ -55,7 +55,7 @@ def read_other_datasets(
     if not path.exists():
         return pd.DataFrame(columns=tables.CROPS.names)
     try:
-        table = tables.read(tables.CROPS, path)
+        table = table_io.read(tables.CROPS, path)
     except InputInvalid as error:
         raise InputInvalid(f"{error} If it was made by hand, mend it; else remove it.") from error
     is_ours = table["dataset"] == dataset
@@ -107,10 +107,10 @@ def write_tables(folder: Path, rows: Rows, other_datasets: pd.DataFrame) -> None
     """Write crops.csv, of all datasets, and failures.csv and warnings.csv, of this one."""
     table = pd.DataFrame(rows.crops, columns=tables.CROPS.names)
     table = table if other_datasets.empty else pd.concat([other_datasets, table])
-    tables.write(tables.CROPS, folder / tables.CROPS.name, table.sort_values("crop"))
+    table_io.write(tables.CROPS, folder / tables.CROPS.name, table.sort_values("crop"))
     for name, content in ((tables.REASONS.name, rows.failures), (WARNINGS.name, rows.warnings)):
         frame = pd.DataFrame(content, columns=tables.REASONS.names)
-        tables.write(tables.REASONS, folder / name, frame)
+        table_io.write(tables.REASONS, folder / name, frame)
 
 
 def write_detections(

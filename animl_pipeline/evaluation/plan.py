@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.artifacts.names import CARD, WEIGHTS
 from animl_pipeline.artifacts.splits import ALL_SPLITS, SEEN_TEST, TEST, TRAIN, VAL
 from animl_pipeline.classifier import card as classifier
@@ -67,7 +67,7 @@ def make_plan(options: Settings) -> EvaluationPlan:
     inputs = require_inputs("evaluate", _list_inputs(options, run_folder, dataset_file, peer_path))
     network, card = classifier.load(run_folder)
     fabric = devices.make_fabric("auto", _choose_precision(card))
-    dataset = tables.read(tables.DATASET, dataset_file)
+    dataset = table_io.read(tables.DATASET, dataset_file)
     members = None
     if options.target_mapping:
         members = read_mapping(options.target_mapping, members=card.labels)
@@ -86,7 +86,7 @@ def make_plan(options: Settings) -> EvaluationPlan:
         predictor=Predictor(fabric, network, card),
         trained_on=trained_on.read(run_folder, dataset, dataset_file),
         temperature=policy.read_temperature(run_folder, card),
-        history=tables.read(tables.HISTORY, history) if history.exists() else None,
+        history=table_io.read(tables.HISTORY, history) if history.exists() else None,
         dataset=dataset,
         dataset_fingerprint=whole.digest(dataset_file, "sha256"),
         crops_dir=crops_dir,

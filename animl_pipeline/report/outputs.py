@@ -1,6 +1,6 @@
 """Write all files of an evaluation, and say in a few lines what came of it."""
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.artifacts.names import METRICS, PAGE
 from animl_pipeline.artifacts.splits import VAL
 from animl_pipeline.evaluation import document, md_evaluator
@@ -16,10 +16,10 @@ def write_outputs(evaluation: Evaluation, plan: EvaluationPlan) -> None:
     folder, splits, predictor = plan.folder, evaluation.splits, plan.predictor
     beside = {} if evaluation.val is None else {VAL: evaluation.val}
     for name, split in (splits | beside).items():
-        tables.write(tables.PREDICTIONS, folder / f"predictions_{name}.csv", split.to_table())
+        table_io.write(tables.PREDICTIONS, folder / f"predictions_{name}.csv", split.to_table())
     for name, split in splits.items():
         suspects = document.list_label_errors(split)
-        tables.write(tables.LABEL_ERRORS, folder / f"label_errors_{name}.csv", suspects)
+        table_io.write(tables.LABEL_ERRORS, folder / f"label_errors_{name}.csv", suspects)
     whole.write_json(folder / METRICS.name, evaluation.document.as_json())
     if plan.settings.md_files:
         md_evaluator.write_md_files(folder, splits)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.files import whole
 
@@ -45,9 +45,9 @@ def write(folder: Path, dataset: pd.DataFrame, weights_file: Path | None) -> Non
     rows = choose_rows(dataset)
     earlier = weights_file and weights_file.with_name(TABLE.name)
     if earlier and earlier.exists():
-        before = tables.read(TABLE, earlier).assign(split=BEFORE)
+        before = table_io.read(TABLE, earlier).assign(split=BEFORE)
         rows = pd.concat([rows, before.drop_duplicates()])
-    tables.write(TABLE, folder / TABLE.name, rows)
+    table_io.write(TABLE, folder / TABLE.name, rows)
 
 
 def read(folder: Path, dataset: pd.DataFrame, dataset_file: Path) -> TrainedOn:
@@ -59,7 +59,7 @@ def read(folder: Path, dataset: pd.DataFrame, dataset_file: Path) -> TrainedOn:
     card = whole.read_json(folder / "model.json", written_by="`pipeline train`")
     rows = None
     if (folder / TABLE.name).exists():
-        rows = tables.read(TABLE, folder / TABLE.name)
+        rows = table_io.read(TABLE, folder / TABLE.name)
     elif whole.digest(dataset_file, "sha256") in _read_digests(folder / "train.json"):
         rows = choose_rows(dataset)
     return TrainedOn(folder.name, rows, card["options"].get("weights"))

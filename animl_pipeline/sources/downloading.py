@@ -4,15 +4,14 @@ import errno
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 from animl_pipeline.catalogue.animl import find_md5
 from animl_pipeline.errors import ObjectUnavailable
 from animl_pipeline.files.journal import Journal
 from animl_pipeline.running import workers
 from animl_pipeline.running.progress import Bar, progress, say
-from animl_pipeline.sources import ledger
-from animl_pipeline.sources.ledger import Held, Row
+from animl_pipeline.sources import ledger, ledger_file
+from animl_pipeline.sources.ledger import Row, Todo
 from animl_pipeline.sources.source import Source
 from animl_pipeline.sources.verified import fetch_verified
 
@@ -24,15 +23,6 @@ OF_ONE_FILE = NAME_TROUBLE | {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EE
 NOT_REACHED = "not reached: the run was stopped"
 
 
-class Todo(NamedTuple):
-    """A row whose state takes a look into a file or at the source; `number` is its place."""
-
-    number: int
-    row: Row
-    before: Held | None  # what an earlier run knew of the file
-    id_md5: str  # the md5 that the image's id holds, or ""
-
-
 def find_todo(rows: list[Row], *, folder: Path, journal: Path, has_bare_ids: bool) -> list[Todo]:
     """Give the rows that need no look into a file or at the source their state; return the others.
 
@@ -41,7 +31,7 @@ def find_todo(rows: list[Row], *, folder: Path, journal: Path, has_bare_ids: boo
     Raises:
         InputInvalid: download.csv is not the table that was written.
     """
-    known = ledger.read_held(journal, folder)
+    known = ledger_file.read_held(journal, folder)
     todo: list[Todo] = []
     for number, row in enumerate(rows):
         if row.state:
@@ -91,7 +81,7 @@ def fetch_all(
         for number, row, _, _ in todo:
             if not rows[number].state:
                 rows[number] = row._replace(state="failed", reason=NOT_REACHED)
-        ledger.write_ledger(folder, rows)
+        ledger_file.write_ledger(folder, rows)
 
 
 def _judge(job: Todo, source: Source, folder: Path, log: Journal) -> Row:

@@ -1,16 +1,13 @@
-"""What `download` knows of every image: the rows of download.csv, and the journal of a run."""
+"""What `download` knows of every image, and whether the file that is there is the right one."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from animl_pipeline.artifacts import tables
 from animl_pipeline.catalogue.records import Image, Refused
 from animl_pipeline.errors import ObjectUnavailable
 from animl_pipeline.files import whole
-from animl_pipeline.files.journal import Journal, read_journal
+from animl_pipeline.files.journal import Journal
 from animl_pipeline.sources.source import Source
 from animl_pipeline.sources.verified import NOTE_OTHER_MD5, Fetched, is_same
 
@@ -67,63 +64,19 @@ class Held(NamedTuple):
     exact: bool
 
 
+class Todo(NamedTuple):
+    """A row whose state takes a look into a file or at the source; `number` is its place."""
+
+    number: int
+    row: Row
+    before: Held | None  # what an earlier run knew of the file
+    id_md5: str  # the md5 that the image's id holds, or ""
+
+
 def note_fetched(journal: Journal, row: Row, fetched: Fetched) -> None:
     """Keep in the journal of a run that these bytes are about to be in place."""
     line = [row.file_name, row.image_id, row.key]
     journal.append([*line, fetched.size_bytes, fetched.md5, fetched.mtime_ns])
-
-
-def write_ledger(folder: Path, rows: list[Row]) -> None:
-    """Write download.csv, whole or not at all."""
-    tables.write_rows(tables.LEDGER, folder / tables.LEDGER.name, rows)
-
-
-def read_held(journal_path: Path, folder: Path) -> dict[str, Held]:
-    """Return, by file name, what the last ledger and the journal of an interrupted run know.
-
-    Raises:
-        InputInvalid: download.csv is not the table that was written.
-    """
-    path = folder / tables.LEDGER.name
-    known = dict(_read_ledger(path)) if path.exists() else {}
-    return known | dict(_read_journal(journal_path))
-
-
-def read_not_held(folder: Path) -> dict[tuple[str, str], str]:
-    """Return, by image id and file name, why an image is not the one the COCO file means.
-
-    What lies in its place, if anything does, is not to be used.
-
-    Raises:
-        InputInvalid: download.csv is not the table that was written.
-    """
-    path = folder / tables.LEDGER.name
-    if not path.exists():
-        return {}
-    table = tables.read(tables.LEDGER, path)
-    table = table[~table["state"].isin(HELD)]
-    columns = (table[name] for name in ("image_id", "file_name", "state", "reason"))
-    return {
-        (image_id, name): f"{path.name} says {state} ({reason})"
-        for image_id, name, state, reason in zip(*columns, strict=True)
-    }
-
-
-def _read_ledger(path: Path) -> Iterator[tuple[str, Held]]:
-    mtime_ns = path.stat().st_mtime_ns
-    table = tables.read(tables.LEDGER, path)
-    table = table[table["state"].isin(HELD)]
-    columns = (table[name] for name in ("file_name", "image_id", "key", "bytes", "md5"))
-    for name, image_id, key, size, md5 in zip(*columns, strict=True):
-        with contextlib.suppress(ValueError):  # edited; its picture is looked at anew
-            yield name, Held(image_id, key, "present", int(size), md5, mtime_ns, exact=False)
-
-
-def _read_journal(path: Path) -> Iterator[tuple[str, Held]]:
-    for line in read_journal(path):
-        with contextlib.suppress(ValueError, TypeError):  # cut off by a full disk
-            name, image_id, key, size, md5, mtime_ns = line
-            yield name, Held(image_id, key, "downloaded", size, md5, mtime_ns, exact=True)
 
 
 def judge_by_stat(row: Row, target: Path, known: Held | None, id_md5: str) -> Row | None:

@@ -85,7 +85,7 @@ def read_test_locations(rule: SplitRule) -> set[Location]:
     if not rule.match_test:
         return set()
     path = rule.match_test / "splits.json"
-    units = classification_ds.places(path)
+    units = classification_ds.read_units(path)
     test = {(unit[0], unit[1]) for split, unit in units if split == TEST}
     if not test:
         raise InputInvalid(f"{path} has no list of test locations.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.artifacts.splits import SEEN_TEST
 from animl_pipeline.files import whole
 from animl_pipeline.formats import classification_ds
@@ -35,7 +35,7 @@ def write_split(
     """Write the dataset, its split, its labels and its reports; `page` is the report as HTML."""
     folder.mkdir(parents=True, exist_ok=True)
     table = make_table(division)
-    tables.write(tables.DATASET, folder / tables.DATASET.name, table)
+    table_io.write(tables.DATASET, folder / tables.DATASET.name, table)
     whole.write_json(folder / "splits.json", list_units(division.allocation))
     labels = sorted(table["label"].unique())
     whole.write_json(folder / "label_index.json", {str(i): name for i, name in enumerate(labels)})

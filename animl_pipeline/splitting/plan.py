@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.errors import InputInvalid, OptionError
 from animl_pipeline.formats import classification_ds
 from animl_pipeline.running.markers import require_inputs
@@ -120,7 +120,7 @@ def _refuse_options(options: Settings) -> None:
 
 def _read_crops(inputs: Inputs) -> tuple[pd.DataFrame, list[str]]:
     """Return the crops with their locations and sequences as they are, and what is odd."""
-    crops = tables.read(tables.CROPS, inputs.crops_dir / tables.CROPS.name)
+    crops = table_io.read(tables.CROPS, inputs.crops_dir / tables.CROPS.name)
     if crops.empty:
         raise InputInvalid(
             f"{inputs.crops_dir} holds no crops: failures.csv there has the reason of each row."
@@ -143,4 +143,4 @@ def _refuse_division(division: Division, options: Settings) -> None:
     if gaps and options.rare is Rare.ERROR:
         raise InputInvalid(f"{'; '.join(gaps)} (--rare error).")
     if options.classification_ds:
-        classification_ds.refuse(division.allocation.crops["label"].unique())
+        classification_ds.refuse_commas(division.allocation.crops["label"].unique())

@@ -66,7 +66,7 @@ def prepare(options: Options) -> Plan:
     from animl_pipeline.crops import tables
     from animl_pipeline.formats import megadetector, readers
     from animl_pipeline.images.opening import make_size_reader
-    from animl_pipeline.sources import ledger
+    from animl_pipeline.sources import ledger_file
 
     given = [options.detections] if options.detections else []
     inputs = require_inputs("crop", [options.coco_file, *given])
@@ -88,7 +88,7 @@ def prepare(options: Options) -> Plan:
             catalogue.images,
             is_named=bool(options.dataset),
         ),
-        distrusted=ledger.read_not_held(options.images_dir),
+        distrusted=ledger_file.read_not_held(options.images_dir),
     )
 
 

@@ -22,8 +22,7 @@ from animl_pipeline.running.markers import marker_of, require_inputs
 from animl_pipeline.running.options import option, settings
 from animl_pipeline.running.stage import Counts
 from animl_pipeline.running.stage import Plan as StagePlan
-from animl_pipeline.sources.downloading import Todo, fetch_all, find_todo
-from animl_pipeline.sources.ledger import HELD, STATES, Row, make_rows
+from animl_pipeline.sources.ledger import HELD, STATES, Row, Todo, make_rows
 from animl_pipeline.sources.preview import preview
 from animl_pipeline.sources.settings import SourceSettings
 from animl_pipeline.sources.source import Source
@@ -71,6 +70,7 @@ class Plan(StagePlan):
 def prepare(options: Options) -> Plan:
     """Read the COCO file and what an earlier run knew, and ask whether the source is there."""
     from animl_pipeline.sources.choosing import open_source
+    from animl_pipeline.sources.downloading import find_todo
 
     inputs = require_inputs("download", [options.coco_file])
     images, refused, key_field = readers.read_images(options.coco_file, key_field=options.key_field)
@@ -99,6 +99,8 @@ def prepare(options: Options) -> Plan:
 
 def run(plan: Plan) -> Counts:
     """Fetch what is not there yet, and account for every image of the COCO file."""
+    from animl_pipeline.sources.downloading import fetch_all
+
     options = plan.options
     with contextlib.closing(plan.source) as source:
         if options.dry_run:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.card import Card
 from animl_pipeline.classifier.predictions import Predictions
@@ -80,7 +80,7 @@ class RunFolder:
             _plot(self.writer, row, values, self.run.card.labels)
             self.writer.flush()
             table = pd.DataFrame(progress.history, columns=tables.HISTORY.names)
-            tables.write(tables.HISTORY, folder / tables.HISTORY.name, table)
+            table_io.write(tables.HISTORY, folder / tables.HISTORY.name, table)
         self.write_state(progress)
         if self.writes:
             say(_describe_epoch(progress, self.run.course.epochs, is_best=is_best))

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from animl_pipeline.artifacts import label_index, tables
+from animl_pipeline.artifacts import label_index, table_io, tables
 from animl_pipeline.artifacts.splits import TRAIN, VAL
 from animl_pipeline.classifier import weights
 from animl_pipeline.crops.rule import read_crop_rule
@@ -64,7 +64,7 @@ def prepare_start(
     _refuse_name(options.run_name)
     setup.refuse_contradictions(options)
     dataset, labels = (
-        tables.read(tables.DATASET, dataset_file),
+        table_io.read(tables.DATASET, dataset_file),
         label_index.read_labels(labels_file),
     )
     _refuse_dataset(dataset, labels, options)

@@ -35,7 +35,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier import networks
 from animl_pipeline.classifier.predicting import Predictor, predict_rows
@@ -213,17 +213,17 @@ def planted(demo: Path, share: float = 0.05) -> None:
         folder = Path(name)
         for part in ("crops", "dataset"):
             shutil.copytree(demo / part, folder / part)
-        table = tables.read(tables.DATASET, folder / "dataset/dataset.csv")
+        table = table_io.read(tables.DATASET, folder / "dataset/dataset.csv")
         labels, rng = sorted(set(table["label"])), np.random.default_rng(0)
         rows = rng.choice(len(table), round(share * len(table)), replace=False)
         for row in rows:
             others = [label for label in labels if label != table.loc[row, "label"]]
             table.loc[row, "label"] = rng.choice(others)
-        tables.write(tables.DATASET, folder / "dataset/dataset.csv", table)
+        table_io.write(tables.DATASET, folder / "dataset/dataset.csv", table)
         for words in (TRAIN, "evaluate --splits train,val,test"):
             run_pipeline(folder, *words.split())
         found = pd.concat(
-            tables.read(tables.LABEL_ERRORS, path)
+            table_io.read(tables.LABEL_ERRORS, path)
             for path in sorted((folder / "runs/latest/evaluation").glob("label_errors_*.csv"))
         )
         first = found.sort_values("margin", ascending=False).head(len(table) // 10)
@@ -260,8 +260,8 @@ def make_further_world(folder: Path) -> None:
     run_pipeline(folder, "crop", *TOLERANT)
     run_pipeline(folder, "split", "--label-spec", str(SPEC))
     path = folder / "dataset/dataset.csv"
-    table = tables.read(tables.DATASET, path)
-    tables.write(tables.DATASET, path, table.assign(split="test"))
+    table = table_io.read(tables.DATASET, path)
+    table_io.write(tables.DATASET, path, table.assign(split="test"))
 
 
 def run_pipeline(folder: Path, *words: str) -> None:

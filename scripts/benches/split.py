@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from animl_pipeline.artifacts import table_io
 from animl_pipeline.artifacts import tables as artifacts
 from animl_pipeline.splitting.partition import bound
 from animl_pipeline.splitting.partition.partitioning import Partitioning
@@ -165,7 +166,7 @@ def project(folder: Path, crops: int, locations: int, labels: int) -> None:
         "x": 0.25, "y": 0.25, "width": 0.5, "height": 0.5,
     })  # fmt: skip
     folder.mkdir(parents=True)
-    artifacts.write(artifacts.CROPS, folder / "crops.csv", frame)
+    table_io.write(artifacts.CROPS, folder / "crops.csv", frame)
 
 
 def sizes() -> None:

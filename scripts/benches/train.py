@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from animl_pipeline.artifacts import label_index
+from animl_pipeline.artifacts import label_index, table_io
 from animl_pipeline.artifacts import tables as artifacts
 from animl_pipeline.classifier.predictions import Floats, Predictions
 from animl_pipeline.evaluation import average_precision, intervals
@@ -90,7 +90,7 @@ def make_dataset(folder: Path) -> None:
             })  # fmt: skip
     table = pd.DataFrame(rows, columns=artifacts.DATASET.names)
     (folder / "dataset").mkdir()
-    artifacts.write(artifacts.DATASET, folder / "dataset/dataset.csv", table)
+    table_io.write(artifacts.DATASET, folder / "dataset/dataset.csv", table)
     of_peer = table[["crop", "dataset", "location", "label", "confidence"]]
     of_peer.rename(columns={"crop": "path"}).to_csv(
         folder / "dataset/classification_ds.csv", index=False
@@ -154,8 +154,8 @@ def ours(folder: Path, logdir: str, *, side: int = 0, **options: object) -> Meas
     for name, value in {**RECIPE, **options}.items():
         words += f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}")
     took = pipeline(folder, words)
-    history = artifacts.read(artifacts.HISTORY, folder / logdir / "run" / "history.csv")
-    n = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")["split"].value_counts()
+    history = table_io.read(artifacts.HISTORY, folder / logdir / "run" / "history.csv")
+    n = table_io.read(artifacts.DATASET, folder / "dataset/dataset.csv")["split"].value_counts()
     train_s = n["train"] / history["images_per_second"]
     return {
         "train": list(history["images_per_second"]),
@@ -235,7 +235,7 @@ def learned(peers: Path, data: Path, seeds: int) -> None:
 
 def scored(path: Path, folder: Path) -> Predictions:
     """Return the predictions of either on test, in the order of the dataset."""
-    dataset = artifacts.read(artifacts.DATASET, folder / "dataset/dataset.csv")
+    dataset = table_io.read(artifacts.DATASET, folder / "dataset/dataset.csv")
     test = dataset[dataset["split"] == "test"]
     labels = label_index.read_labels(folder / "dataset/label_index.json")
     table = pd.read_csv(path, keep_default_na=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 
 COLOURS = {"bird": (200, 60, 40), "fox": (40, 180, 70), "lizard": (50, 70, 210)}
 GREY = (128, 128, 128)  # of any other label
@@ -44,7 +44,7 @@ def make_dataset(
                 })  # fmt: skip
     table = pd.DataFrame(rows, columns=tables.DATASET.names).sort_values("crop")
     (folder / "dataset").mkdir(exist_ok=True)
-    tables.write(tables.DATASET, folder / "dataset/dataset.csv", table)
+    table_io.write(tables.DATASET, folder / "dataset/dataset.csv", table)
     index = {str(number): label for number, label in enumerate(labels)}
     (folder / "dataset/label_index.json").write_text(json.dumps(index), encoding="utf-8")
 

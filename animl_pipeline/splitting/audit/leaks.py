@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from animl_pipeline.artifacts import tables
+from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.artifacts.splits import SEEN_TEST
 from animl_pipeline.catalogue.animl import MD5_OF_ID
 from animl_pipeline.formats import classification_ds
@@ -86,7 +86,7 @@ def read_split(folder: Path) -> tuple[pd.DataFrame, int]:
     """
     ours = folder / tables.DATASET.name
     if ours.exists():
-        return tables.read(tables.DATASET, ours), 0
+        return table_io.read(tables.DATASET, ours), 0
     dataset = classification_ds.read(folder)
     return dataset[dataset["split"] != ""], int((dataset["split"] == "").sum())
 
