@@ -23,7 +23,7 @@ def check(tmp_path: Path) -> Callable[..., dict[str, int]]:
 
     def check(*images: Any, annotations: Any = (), **more: Any) -> dict[str, int]:
         (tmp_path / "export.json").write_text(json.dumps(export(images, annotations, **more)))
-        found = checking.report(coco.read(tmp_path / "export.json"), NOW)
+        found = checking.make_report(coco.read(tmp_path / "export.json"), NOW)
         return {one["what"]: one["count"] for one in found["findings"]}
 
     return check
@@ -33,7 +33,7 @@ Check = Callable[..., dict[str, int]]
 
 
 def findings(path: Path) -> dict[str, int]:
-    found = checking.report(coco.read(shared(path)), NOW)
+    found = checking.make_report(coco.read(shared(path)), NOW)
     return {one["what"]: one["count"] for one in found["findings"]}
 
 
@@ -94,7 +94,7 @@ def test_the_caltech_set_has_labels_without_a_box_and_boxes_that_leave_the_frame
         ({"datetime": "0000-00-00 00:00:00"}, "datetime that is none"),
         ({"datetime": "1970-01-01T00:00:00"}, "datetime before 1990"),
         ({"datetime": "2026-01-02T00:00:00"}, "datetime in the future"),
-        ({"corrupt": True}, "image that the export calls corrupt"),
+        ({"corrupt": True}, "image that the COCO file calls corrupt"),
         ({"file_name": "../a.jpg"}, "file_name leaves the output folder (..)"),
     ],
 )
@@ -131,7 +131,7 @@ def test_ids_that_are_there_twice_are_found(check: Check) -> None:
 def test_a_broken_row_is_named_with_its_place_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
     path.write_text(json.dumps(export([image(), 5, {"id": "b"}], [annotation(), None])))
-    found = checking.report(coco.read(path), NOW)["findings"]
+    found = checking.make_report(coco.read(path), NOW)["findings"]
     assert {one["examples"][0].split()[0] for one in found} == {
         "images[1]", "images[2]", "annotations[1]",
     }  # fmt: skip
@@ -157,7 +157,7 @@ def test_a_camera_whose_clock_goes_back_is_found(check: Check) -> None:
     ]
     rows = [annotation(str(n), image_id=str(n)) for n in range(4)]
     found = check(*reversed(images), annotations=rows)
-    assert found == {"datetime before that of the picture before": 1}
+    assert found == {"datetime before that of the image before": 1}
 
 
 def test_categories_are_counted_with_their_locations(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_categories_are_counted_with_their_locations(tmp_path: Path) -> None:
         annotation("4", image_id="c", bbox=None), annotation("5", category_id=0),
     ]  # fmt: skip
     path.write_text(json.dumps(export(images, rows)))
-    found = checking.report(coco.read(path), NOW)["categories"]
+    found = checking.make_report(coco.read(path), NOW)["categories"]
     names = ("category", "annotations", "boxes", "validated", "images", "locations")
     assert [tuple(row[name] for name in names) for row in found] == [
         ("fox", 4, 3, 3, 3, 2),

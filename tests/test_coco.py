@@ -1,4 +1,4 @@
-"""COCO Camera Traps exports of every generation, with every record accounted for."""
+"""COCO Camera Traps of every generation of Animl, with every record accounted for."""
 
 import contextlib
 import copy
@@ -152,7 +152,7 @@ def test_a_relative_box_is_a_box_and_needs_no_size(read: Read) -> None:
     del record["bbox"]
     bare = {"id": "a", "file_name": "a.jpg"}
     asked: list[str] = []
-    found = read(export([bare], [record]), size_of=lambda name: asked.append(name))
+    found = read(export([bare], [record]), read_size=lambda name: asked.append(name))
     assert first_box(found)[:2] == ((0.1, 0.2, 0.3, 0.4), "")
     assert asked == []
 
@@ -216,14 +216,14 @@ def test_without_info_the_dataset_is_the_prefix_of_an_animl_id(read: Read) -> No
 
 def test_a_box_of_a_record_without_size_has_the_pictures(read: Read) -> None:
     bare = {"id": "a", "file_name": "x/a.jpg"}
-    found = read(export([bare]), size_of={"x/a.jpg": (640, 480)}.get)
+    found = read(export([bare]), read_size={"x/a.jpg": (640, 480)}.get)
     assert first_box(found) == ((0.1, 0.1, 0.5, 0.5), "", "")
     assert (found.images[0].width_px, found.images[0].height_px) == (0, 0)
 
 
-@pytest.mark.parametrize("size_of", [None, lambda _: None])
-def test_a_box_without_any_size_has_the_reason(read: Read, size_of: Any) -> None:
-    found = read(export([{"id": "a", "file_name": "a.jpg"}]), size_of=size_of)
+@pytest.mark.parametrize("read_size", [None, lambda _: None])
+def test_a_box_without_any_size_has_the_reason(read: Read, read_size: Any) -> None:
+    found = read(export([{"id": "a", "file_name": "a.jpg"}]), read_size=read_size)
     assert first_box(found)[0] is None
     assert "no width and height" in first_box(found)[1]
 
@@ -231,7 +231,7 @@ def test_a_box_without_any_size_has_the_reason(read: Read, size_of: Any) -> None
 def test_a_picture_with_an_unsafe_name_is_never_opened(read: Read) -> None:
     asked: list[str] = []
     bare = {"id": "a", "file_name": "../secret.jpg"}
-    read(export([bare]), size_of=lambda name: asked.append(name))
+    read(export([bare]), read_size=lambda name: asked.append(name))
     assert asked == []
 
 
@@ -246,11 +246,11 @@ def test_a_picture_is_asked_for_its_size_only_where_a_box_needs_it(read: Read) -
         annotation("6"),
     ]
 
-    def size_of(name: str) -> tuple[int, int]:
+    def read_size(name: str) -> tuple[int, int]:
         asked.append(name)
         return 640, 480
 
-    read(export([image(), *images], rows), size_of=size_of)
+    read(export([image(), *images], rows), read_size=read_size)
     assert asked == ["d"]
 
 
@@ -571,7 +571,7 @@ def test_an_export_that_is_whole_but_for_a_comma_is_not_called_cut_off(read: Rea
 def account(path: Path) -> bool:
     """Whether it is an export at all; if so, every record of it has to be accounted for."""
     try:
-        found = coco.read(path, size_of=lambda _: (640, 480))
+        found = coco.read(path, read_size=lambda _: (640, 480))
     except PipelineError:
         return False
     raw = json.loads(path.read_text(encoding="utf-8-sig"))

@@ -679,7 +679,7 @@ def test_a_bucket_nobody_may_read_is_denied_row_by_row_and_said_early(
     done = shop.download()
     assert done.code == 3
     assert shop.states() == ["denied"] * 4
-    assert "The first 3 pictures are all denied" in done.out
+    assert "The first 3 images are all denied" in done.out
     assert "--profile" in done.out
 
 

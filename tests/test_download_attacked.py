@@ -42,7 +42,7 @@ def test_a_picture_that_is_another_and_cannot_be_had_says_that_another_lies_ther
     shop.proxy.spoil("original/1.jpg", "denied")
     shop.download()
     assert ledger()[0]["state"] == "denied"
-    assert "another picture lies in its place" in ledger()[0]["reason"]
+    assert "another image lies in its place" in ledger()[0]["reason"]
 
 
 def test_a_present_picture_whose_md5_is_not_that_of_its_id_has_the_note(shop: Shop) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from animl_pipeline.artifacts import tables
 
-# What lies among the pictures that `download` fetches, in lower case.
+# What lies among the images that `download` fetches, in lower case.
 DOWNLOAD_FILES = frozenset({"cct.json", "download.csv", "download.json", ".download.unfinished"})
 
 

@@ -18,7 +18,7 @@ DESCRIPTION = re.compile(r"Animl project '([^']+)'")
 
 
 def find_md5(image_id: str, *, bare: bool) -> str:
-    """Return the md5 of the picture that an id holds, else "".
+    """Return the md5 of the image that an id holds, else "".
 
     Early ids of Animl are the md5 alone (`bare`); elsewhere such an id may be anything.
     """

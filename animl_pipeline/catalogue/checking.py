@@ -1,8 +1,8 @@
-"""What is to be known of an export before any work is done with it; its pictures are not needed."""
+"""What is to be known of a COCO file before any work is done; its images are not needed."""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,7 @@ from animl_pipeline.catalogue.reasons import find_kind
 from animl_pipeline.catalogue.records import Annotation, Catalogue, Image
 
 EXAMPLES_MAX = 5
-YEAR_MIN = 1990  # no camera trap took digital pictures before
+YEAR_MIN = 1990  # no camera trap took digital images before
 # IMG_0007.JPG, Animl's of 2023 too.
 COUNTED = re.compile(rf"(.*?)(\d{{1,8}})(?:_{animl.MD5})?\.\w+")
 
@@ -29,19 +29,19 @@ ADVICE = {
     "image without a location": "It cannot be kept apart by location: add the location.",
     "image without a datetime": "It has no sequence, so its neighbours may be in another split.",
     "image without width and height": "`crop` reads them from the image.",
-    "image that the export calls corrupt": "`crop` tries it all the same.",
+    "image that the COCO file calls corrupt": "`crop` tries it all the same.",
     "datetime in the future": "Correct the clock of the camera or the datetimes.",
-    "datetime before that of the picture before": "Was the clock of the camera set back?",
+    "datetime before that of the image before": "Was the clock of the camera set back?",
     "location in several spellings": "If they are one, merge them with `split --location-map`.",
 }
 
 Finding = tuple[str, str]  # what, where
 
 
-def report(catalogue: Catalogue, now: datetime) -> dict[str, Any]:
+def make_report(catalogue: Catalogue, now: datetime) -> dict[str, Any]:
     """Return counts, findings (what, how many, the first few) and a table of the categories."""
     examples: dict[str, list[str]] = defaultdict(list)
-    for what, where in _findings(catalogue, now):
+    for what, where in _list_findings(catalogue, now):
         examples[what].append(where)
     return {
         "dataset": catalogue.dataset,
@@ -50,13 +50,13 @@ def report(catalogue: Catalogue, now: datetime) -> dict[str, Any]:
         "locations": len({image.location for image in catalogue.images if image.location}),
         "findings": [
             {"what": what, "count": len(where), "examples": where[:EXAMPLES_MAX]}
-            for what, where in sorted(examples.items(), key=lambda one: (-len(one[1]), one[0]))
+            for what, where in sorted(examples.items(), key=_rank)
         ],
-        "categories": _categories(catalogue),
+        "categories": _count_categories(catalogue),
     }
 
 
-def _findings(catalogue: Catalogue, now: datetime) -> Iterator[Finding]:
+def _list_findings(catalogue: Catalogue, now: datetime) -> Iterator[Finding]:
     for file_name, annotation_id, reason in [
         *catalogue.refused_images,
         *catalogue.refused_annotations,
@@ -65,29 +65,31 @@ def _findings(catalogue: Catalogue, now: datetime) -> Iterator[Finding]:
     labelled = {row.image_id for row in catalogue.annotations}
     for image in catalogue.images:
         where = image.file_name or image.image_id
-        for what in _of_image(image, now):
+        for what in _check_image(image, now):
             yield what, where
         if image.image_id not in labelled:
             yield "image without an annotation", where
     sizes = {image.image_id: (image.width_px, image.height_px) for image in catalogue.images}
     for row in catalogue.annotations:
-        for what in _of_annotation(row, *sizes[row.image_id]):
+        for what in _check_annotation(row, *sizes[row.image_id]):
             yield what, row.annotation_id or row.image_id
-    yield from _out_of_order(catalogue.images)
-    for sentence in find_variants({(catalogue.dataset, one.location) for one in catalogue.images}):
+    yield from _find_times_that_go_back(catalogue.images)
+    for sentence in find_variants(
+        {(catalogue.dataset, image.location) for image in catalogue.images}
+    ):
         yield "location in several spellings", sentence
 
 
-def _of_image(image: Image, now: datetime) -> Iterator[str]:
+def _check_image(image: Image, now: datetime) -> Iterator[str]:
     if image.unsafe:
         yield find_kind(image.unsafe_reason)
     if image.corrupt:
-        yield "image that the export calls corrupt"
+        yield "image that the COCO file calls corrupt"
     if not image.location:
         yield "image without a location"
     if not image.width_px:
         yield "image without width and height"
-    time = sequences.instant(image.datetime)
+    time = sequences.parse_datetime(image.datetime)
     if not image.datetime:
         yield "image without a datetime"
     elif time is None:
@@ -98,7 +100,7 @@ def _of_image(image: Image, now: datetime) -> Iterator[str]:
         yield "datetime in the future"
 
 
-def _of_annotation(row: Annotation, width_px: int, height_px: int) -> Iterator[str]:
+def _check_annotation(row: Annotation, width_px: int, height_px: int) -> Iterator[str]:
     if row.reason:
         yield find_kind(row.reason)
     if row.warning:
@@ -111,38 +113,44 @@ def _of_annotation(row: Annotation, width_px: int, height_px: int) -> Iterator[s
             yield f"box of less than {SMALL_SIDE_PX} pixels"
 
 
-def _out_of_order(images: list[Image]) -> Iterator[Finding]:
+def _find_times_that_go_back(images: list[Image]) -> Iterator[Finding]:
     """Yield where a camera's own numbers go on and its time goes back.
 
     Names without a number, as Animl's of today, tell nothing.
     """
     series: dict[tuple[str, str], list[tuple[int, datetime, str]]] = defaultdict(list)
     for image in images:
-        named, time = COUNTED.fullmatch(image.file_name), sequences.instant(image.datetime)
+        named, time = COUNTED.fullmatch(image.file_name), sequences.parse_datetime(image.datetime)
         if named and time:
             series[image.location, named[1]].append((int(named[2]), time, image.file_name))
     for shots in series.values():
         shots.sort()
         for before, after in pairwise(shots):
             if after[1] < before[1]:
-                yield "datetime before that of the picture before", after[2]
+                yield "datetime before that of the image before", after[2]
 
 
-def _categories(catalogue: Catalogue) -> list[dict[str, Any]]:
+def _count_categories(catalogue: Catalogue) -> list[dict[str, Any]]:
     """Return a row for each category, the most common first."""
-    place = {image.image_id: image.location for image in catalogue.images}
-    rows: dict[str, list[Annotation]] = defaultdict(list)
+    locations = {image.image_id: image.location for image in catalogue.images}
+    rows_of: dict[str, list[Annotation]] = defaultdict(list)
     for row in catalogue.annotations:
         if row.category:
-            rows[row.category].append(row)
+            rows_of[row.category].append(row)
     return [
         {
             "category": category,
-            "annotations": len(found),
-            "boxes": sum(row.box is not None for row in found),
-            "validated": sum(row.validated for row in found),
-            "images": len({row.image_id for row in found}),
-            "locations": len({place[row.image_id] for row in found} - {""}),
+            "annotations": len(rows),
+            "boxes": sum(row.box is not None for row in rows),
+            "validated": sum(row.validated for row in rows),
+            "images": len({row.image_id for row in rows}),
+            "locations": len({locations[row.image_id] for row in rows} - {""}),
         }
-        for category, found in sorted(rows.items(), key=lambda one: (-len(one[1]), one[0]))
+        for category, rows in sorted(rows_of.items(), key=_rank)
     ]
+
+
+def _rank(pair: tuple[str, Sequence[object]]) -> tuple[int, str]:
+    """Return what to sort by: the longest list first, then the name."""
+    name, items = pair
+    return -len(items), name

@@ -1,8 +1,8 @@
-"""An export as MegaDetector results, and results as an export: all that both can hold.
+"""A COCO file as MegaDetector results, and results as a COCO file: all that both can hold.
 
 Both hold images (id, name, location, datetime, sequence, size, whether it can be read) and boxes
-(id, category, confidence, place, whether a person validated it). Only an export holds a label
-without a box; only results hold why an image failed, and more than one classification of a box.
+(id, category, confidence, fractions, whether a person validated it). Only a COCO file holds a label
+without a box. Only results hold why an image failed, and several classifications of a box.
 """
 
 import hashlib
@@ -48,14 +48,14 @@ class Boxed(Protocol):
 
 
 class Converted(NamedTuple):
-    """Results, and the reason for each row of the export that they cannot hold."""
+    """Results, and the reason for each row of the COCO file that they cannot hold."""
 
     images: list[DetectedImage]
     left_out: list[Refused]
 
 
 def convert_to_results(catalogue: Catalogue) -> Converted:
-    """Return every box of an export, whatever it is of and whoever drew it."""
+    """Return every box of a COCO file, whatever it is of and whoever drew it."""
     rows: dict[str, list[Annotation]] = defaultdict(list)
     for row in catalogue.annotations:
         rows[row.image_id].append(row)
@@ -66,7 +66,7 @@ def convert_to_results(catalogue: Catalogue) -> Converted:
             continue
         failure, held = CORRUPT if image.corrupt else "", []
         for row in rows[image.image_id]:
-            reason = failure or _why_not(row)
+            reason = failure or _explain_left_out(row)
             if reason:
                 left_out.append(Refused(image.file_name, row.annotation_id, reason))
             else:
@@ -75,8 +75,8 @@ def convert_to_results(catalogue: Catalogue) -> Converted:
     return Converted(images, left_out)
 
 
-def _why_not(row: Annotation) -> str:
-    """Return why results cannot hold a row of an export, or ""."""
+def _explain_left_out(row: Annotation) -> str:
+    """Return why results cannot hold a row of a COCO file, or ""."""
     if row.box is None or not row.category:
         return row.reason
     if row.category.strip().lower() == EMPTY:
@@ -85,7 +85,7 @@ def _why_not(row: Annotation) -> str:
 
 
 def convert_image(image: Image, boxed: Iterable[Boxed], failure: str) -> DetectedImage:
-    """Return an image of an export with some of its boxes as results have it."""
+    """Return an image of a COCO file with some of its boxes as results have it."""
     facts = Facts(
         image.image_id,
         image.location,
@@ -94,20 +94,20 @@ def convert_image(image: Image, boxed: Iterable[Boxed], failure: str) -> Detecte
         image.width_px,
         image.height_px,
     )
-    found = [_detection(one, one.box) for one in boxed if one.box]
-    return DetectedImage(image.file_name, found, failure, facts)
+    detections = [_make_detection(row, row.box) for row in boxed if row.box]
+    return DetectedImage(image.file_name, detections, failure, facts)
 
 
-def _detection(one: Boxed, box: Box) -> Detection:
+def _make_detection(row: Boxed, box: Box) -> Detection:
     """Return a box as a detection of MegaDetector's category; other names are classifications."""
-    plain = one.category.strip().lower()
+    plain = row.category.strip().lower()
     category = plain if plain in DETECTOR_CATEGORIES else ANIMAL
-    said = () if one.category == category else ((one.category, 1.0),)
-    return Detection(category, one.confidence, box, said, one.annotation_id, one.validated)
+    names = () if row.category == category else ((row.category, 1.0),)
+    return Detection(category, row.confidence, box, names, row.annotation_id, row.validated)
 
 
 def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
-    """Return results as an export: a box has the category of its likeliest classification.
+    """Return results as a COCO file: a box has the category of its likeliest classification.
 
     A box that no person validated says so, so that none is taken for a person's.
     """
@@ -116,7 +116,7 @@ def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
     refused_images: list[Refused] = []
     refused_annotations: list[Refused] = []
     names, taken = Names(DOWNLOAD_FILES), set[str]()
-    for name, found in results.detections.items():
+    for name, detections in results.detections.items():
         facts = results.facts.get(name, Facts())
         image_id = facts.image_id or name
         if image_id in images:
@@ -136,8 +136,8 @@ def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
             unsafe=explain_unsafe(name) or explain_clash(names, name, image_id),
             corrupt=name in results.failures,
         )
-        for detection in found:
-            row = _annotation(detection, image_id, taken)
+        for detection in detections:
+            row = _make_annotation(detection, image_id, taken)
             if row.reason:
                 refused_annotations.append(Refused(name, row.annotation_id, row.reason))
             else:
@@ -147,9 +147,9 @@ def convert_to_catalogue(results: Results, dataset: str) -> Catalogue:
     )
 
 
-def _annotation(detection: Detection, image_id: str, taken: set[str]) -> Annotation:
-    said = detection.classifications
-    category = max(said, key=lambda pair: pair[1])[0] if said else detection.category
+def _make_annotation(detection: Detection, image_id: str, taken: set[str]) -> Annotation:
+    pairs = detection.classifications
+    category = max(pairs, key=lambda pair: pair[1])[0] if pairs else detection.category
     box, reason, warning = clip_box(detection.box)
     row = Annotation(
         annotation_id=detection.annotation_id,
@@ -162,10 +162,10 @@ def _annotation(detection: Detection, image_id: str, taken: set[str]) -> Annotat
         reason=reason if category.strip() else "its category has no name",
         warning=warning,
     )
-    return row._replace(annotation_id=_free_id(row, taken))
+    return row._replace(annotation_id=_make_free_id(row, taken))
 
 
-def _free_id(row: Annotation, taken: set[str]) -> str:
+def _make_free_id(row: Annotation, taken: set[str]) -> str:
     """Return the row's id, or one of its image, category and box; no two rows have the same."""
     annotation_id, number = row.annotation_id, 0
     while not annotation_id or annotation_id in taken:

@@ -1,4 +1,4 @@
-"""Sequences: the images of one burst, found from the time between them where a source has none."""
+"""Sequences: the images of one burst, told from the time between them where a source has none."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -24,18 +24,18 @@ class Shot(Protocol):
     def sequence(self) -> str: ...  # noqa: D102
 
 
-def find(images: Iterable[Shot], gap_seconds: float = GAP_SECONDS) -> dict[str, str]:
+def find_sequences(images: Iterable[Shot], gap_seconds: float = GAP_SECONDS) -> dict[str, str]:
     """Return, by image id, the source's own sequence, or the first image id of the burst.
 
     A burst is a run of images of one camera (location and folder) in which each follows the one
     before within the gap. An image without a readable datetime has no sequence: "".
     """
     images = list(images)
-    found = {image.image_id: image.sequence for image in images}
+    sequences = {image.image_id: image.sequence for image in images}
     timed = [
         (time, image.image_id, (image.location, image.file_name.rpartition("/")[0]))
         for image in images
-        if not image.sequence and (time := instant(image.datetime)) is not None
+        if not image.sequence and (time := parse_datetime(image.datetime)) is not None
     ]
     last: dict[tuple[str, str], tuple[datetime, str]] = {}
     for time, image_id, camera in sorted(timed):
@@ -43,16 +43,16 @@ def find(images: Iterable[Shot], gap_seconds: float = GAP_SECONDS) -> dict[str, 
         if before is None or (time - before).total_seconds() > gap_seconds:
             sequence = image_id
         last[camera] = (time, sequence)
-        found[image_id] = sequence
-    return found
+        sequences[image_id] = sequence
+    return sequences
 
 
-def instant(text: str) -> datetime | None:
-    """Return the moment of an export's datetime (without an offset: taken as UTC), or None.
+def parse_datetime(text: str) -> datetime | None:
+    """Return the moment of a COCO file's datetime (without an offset: taken as UTC), or None.
 
-    >>> instant("2023-03-02T06:41:10.000-08:00").isoformat()
+    >>> parse_datetime("2023-03-02T06:41:10.000-08:00").isoformat()
     '2023-03-02T14:41:10+00:00'
-    >>> instant("0000-00-00 00:00:00")
+    >>> parse_datetime("0000-00-00 00:00:00")
     """
     try:
         time = datetime.fromisoformat(text)

@@ -49,7 +49,7 @@ def list_images(folder: Path) -> dict[str, int]:
         seen.add(real)
         for path in (Path(where, name) for name in names if Path(name).suffix.lower() in SUFFIXES):
             if not path.name.startswith("."):
-                name = json_file.text(path.relative_to(folder).as_posix())
+                name = json_file.as_text(path.relative_to(folder).as_posix())
                 times[name] = read_time_ns(path)
     if not times:
         suffixes = ", ".join(sorted(SUFFIXES))

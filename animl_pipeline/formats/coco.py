@@ -1,10 +1,9 @@
-"""COCO Camera Traps: Animl exports of every generation, and LILA's sets.
+"""COCO Camera Traps: what Animl has written in every generation, and LILA's sets.
 
 Nothing is dropped here: a row that cannot be used carries the reason, and what is not even a row
 is a problem with its place in the file. What becomes a crop is decided elsewhere.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,13 @@ from animl_pipeline.files.names import Names, explain_unsafe
 from animl_pipeline.formats import coco_box, json_file
 
 IMAGE_FIELDS = (
-    "id", "file_name", "original_relative_path", "serving_bucket_key", "location", "datetime",
-    "date_captured", "seq_id", "width", "height", "corrupt",
-)  # fmt: skip
+    *("id", "file_name", "original_relative_path", "serving_bucket_key", "location"),
+    *("datetime", "date_captured", "seq_id", "width", "height", "corrupt"),
+)
 ANNOTATION_FIELDS = (
-    "id", "image_id", "category_id", "bbox", "bbox_relative", "validated", "confidence",
-    "sequence_level_annotation",
-)  # fmt: skip
+    *("id", "image_id", "category_id", "bbox", "bbox_relative"),
+    *("validated", "confidence", "sequence_level_annotation"),
+)
 KEY_FIELDS = ("serving_bucket_key", "original_relative_path", "file_name")  # newest first
 
 
@@ -34,30 +33,33 @@ def is_written_in(head: bytes) -> bool:
 
 
 def read(
-    path: Path, *, key_field: str | None = None, size_of: Callable[[str], Size | None] | None = None
+    path: Path,
+    *,
+    key_field: str | None = None,
+    read_size: Callable[[str], Size | None] | None = None,
 ) -> Catalogue:
-    """Return an export, every record of it accounted for.
+    """Return the catalogue of a COCO file, every record of it accounted for.
 
     `key_field` names the field that holds the key in the bucket; None finds it.
-    `size_of(file_name)` gives the size of a picture whose record has none (None where it cannot),
+    `read_size(file_name)` gives the size of an image whose record has none (None where it cannot),
     so that boxes in pixels still have a meaning.
 
     Raises:
         InputMissing, InputInvalid: with what is wrong and what to do about it.
     """
     fields = (*IMAGE_FIELDS, key_field or "id")
-    content = _content(path, {"images": fields, "annotations": ANNOTATION_FIELDS})
-    images, refused_images, field = _images_of(content, key_field, path)
-    sizes = _sizes(images, content["annotations"], size_of)
+    content = _read_content(path, {"images": fields, "annotations": ANNOTATION_FIELDS})
+    images, refused_images, field = _read_images(content, key_field, path)
+    sizes = _find_sizes(images, content["annotations"], read_size)
     categories = _read_categories(content["categories"], path)
     annotations, refused = _read_annotations(content["annotations"], categories, images, sizes)
-    found = sequences.find(images.values())
+    sequence_of = sequences.find_sequences(images.values())
     return Catalogue(
-        images=[image._replace(sequence=found[image.image_id]) for image in images.values()],
+        images=[image._replace(sequence=sequence_of[image.image_id]) for image in images.values()],
         annotations=annotations,
         refused_images=refused_images,
         refused_annotations=refused,
-        dataset=_dataset_name(content, images, path),
+        dataset=_name_dataset(content, images, path),
         key_field=field,
     )
 
@@ -70,12 +72,12 @@ def read_images(
     Raises:
         InputMissing, InputInvalid: as for `read`, but for what only annotations can have.
     """
-    content = _content(path, {"images": (*IMAGE_FIELDS, key_field or "id"), "annotations": ()})
-    images, refused, field = _images_of(content, key_field, path)
+    content = _read_content(path, {"images": (*IMAGE_FIELDS, key_field or "id"), "annotations": ()})
+    images, refused, field = _read_images(content, key_field, path)
     return list(images.values()), refused, field
 
 
-def _content(path: Path, fields: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+def _read_content(path: Path, fields: dict[str, tuple[str, ...]]) -> dict[str, Any]:
     """Return the file, of each record only the fields that are read here."""
 
     def keep(key: str, record: Any) -> Any:
@@ -83,14 +85,14 @@ def _content(path: Path, fields: dict[str, tuple[str, ...]]) -> dict[str, Any]:
             return record
         return {name: record[name] for name in fields[key] if name in record}
 
-    what, lists = "a COCO Camera Traps export", ("images", "annotations", "categories")
+    what, lists = "a COCO Camera Traps file", ("images", "annotations", "categories")
     content = json_file.read_object(path, what=what, lists=lists, keep=keep)
     if not content["images"]:
-        raise InputInvalid(f"{path} holds no images: widen the filters of the export.")
+        raise InputInvalid(f"{path} holds no images: widen the filters it was made with.")
     return content
 
 
-def _images_of(
+def _read_images(
     content: dict[str, Any], key_field: str | None, path: Path
 ) -> tuple[dict[str, Image], list[Refused], str]:
     """Return the images by id, the refused, and the field the keys are in."""
@@ -98,19 +100,19 @@ def _images_of(
     # Of the generation of 2023 `file_name` is the camera's own and not unique: IMG_0001.JPG.
     of_2023 = generation == "original_relative_path"
     name_field, field = generation if of_2023 else "file_name", key_field or generation
-    return (*_read_images(content["images"], name_field, field, path), field)
+    return (*_read_image_records(content["images"], name_field, field, path), field)
 
 
 def _find_key_field(records: list[Any]) -> str:
     """Return the newest generation's field that any record has."""
-    counts = Counter(
-        field for record in records if isinstance(record, dict) for field in KEY_FIELDS
-        if isinstance(record.get(field), str)
-    )  # fmt: skip
-    return next((field for field in KEY_FIELDS if counts[field]), "file_name")
+    usable = [record for record in records if isinstance(record, dict)]
+    for field in KEY_FIELDS:
+        if any(isinstance(record.get(field), str) for record in usable):
+            return field
+    return "file_name"
 
 
-def _read_images(
+def _read_image_records(
     records: list[Any], name_field: str, key_field: str, path: Path
 ) -> tuple[dict[str, Image], list[Refused]]:
     """Return the images by id, and a reason for each row that is not one."""
@@ -122,8 +124,8 @@ def _read_images(
         if not isinstance(record, dict):
             refused.append(Refused("", "", _explain_row(where, "is not a record")))
             continue
-        image_id, name = json_file.text(record.get("id")), record.get(name_field)
-        label = json_file.text(name) or image_id or where
+        image_id, name = json_file.as_text(record.get("id")), record.get(name_field)
+        label = json_file.as_text(name) or image_id or where
         if not image_id:
             refused.append(Refused(label, "", _explain_row(where, "has no id")))
         elif image_id in images:
@@ -134,7 +136,9 @@ def _read_images(
             refused.append(Refused(label, "", _explain_row(where, f"has no {name_field}")))
         else:
             unsafe = explain_unsafe(name) or explain_clash(names, name, image_id)
-            images[image_id] = _image(record, image_id, json_file.text(name), key_field, unsafe)
+            images[image_id] = _make_image(
+                record, image_id, json_file.as_text(name), key_field, unsafe
+            )
     if not images:
         raise InputInvalid(
             f"{path}: none of {len(records)} images can be used: {refused[0].reason}."
@@ -147,15 +151,17 @@ def _explain_row(where: str, what: str) -> Reason:
     return Reason(f"a row of {where.partition('[')[0]} {what}", f"{where} {what}")
 
 
-def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, unsafe: str) -> Image:
-    width, height = (json_file.side_px(record.get(name)) for name in ("width", "height"))
+def _make_image(
+    record: dict[str, Any], image_id: str, name: str, key_field: str, unsafe: str
+) -> Image:
+    width, height = (json_file.as_side_px(record.get(name)) for name in ("width", "height"))
     return Image(
         image_id=image_id,
         file_name=name,
-        key=json_file.text(record.get(key_field)),
-        location=json_file.text(record.get("location")),
-        datetime=json_file.text(record.get("datetime") or record.get("date_captured")),
-        sequence=json_file.text(record.get("seq_id")),
+        key=json_file.as_text(record.get(key_field)),
+        location=json_file.as_text(record.get("location")),
+        datetime=json_file.as_text(record.get("datetime") or record.get("date_captured")),
+        sequence=json_file.as_text(record.get("seq_id")),
         width_px=width if height else 0,
         height_px=height if width else 0,
         unsafe=unsafe,
@@ -163,25 +169,25 @@ def _image(record: dict[str, Any], image_id: str, name: str, key_field: str, uns
     )
 
 
-def _sizes(
+def _find_sizes(
     images: dict[str, Image],
     annotations: list[Any],
-    size_of: Callable[[str], Size | None] | None,
+    read_size: Callable[[str], Size | None] | None,
 ) -> dict[str, Size | None]:
-    """Return the size of every image, asking the picture only where a box in pixels needs it."""
+    """Return the size of every image, asking the image only where a box in pixels needs it."""
     sizes = {
         image_id: (image.width_px, image.height_px) if image.width_px else None
         for image_id, image in images.items()
     }
-    if size_of is None:
+    if read_size is None:
         return sizes
     unknown = {image_id for image_id, size in sizes.items() if size is None}
     for record in annotations if unknown else ():
-        image_id = json_file.text(record.get("image_id")) if isinstance(record, dict) else ""
-        if image_id in unknown and coco_box.four_numbers(record.get("bbox")):
+        image_id = json_file.as_text(record.get("image_id")) if isinstance(record, dict) else ""
+        if image_id in unknown and coco_box.parse_box(record.get("bbox")):
             unknown.discard(image_id)
             image = images[image_id]
-            sizes[image_id] = None if image.unsafe else size_of(image.file_name)
+            sizes[image_id] = None if image.unsafe else read_size(image.file_name)
     return sizes
 
 
@@ -189,13 +195,13 @@ def _read_categories(records: list[Any], path: Path) -> dict[int | str, str]:
     """Return category id -> name; two ids may share a name, as two spellings may not."""
     categories: dict[int | str, str] = {}
     for row, record in enumerate(records):
-        name = json_file.text(record.get("name")) if isinstance(record, dict) else ""
+        name = json_file.as_text(record.get("name")) if isinstance(record, dict) else ""
         if not name.strip() or not isinstance(record.get("id"), int | str):
             raise InputInvalid(f"{path}: categories[{row}] has no id and name: {record!r}.")
         if categories.setdefault(record["id"], name) != name:
             raise InputInvalid(
                 f"{path}: category id {record['id']!r} is both {categories[record['id']]!r} and "
-                f"{name!r}, so its annotations have no meaning. Export again."
+                f"{name!r}, so its annotations have no meaning. Make the file again."
             )
     return categories
 
@@ -215,8 +221,8 @@ def _read_annotations(
             refused.append(Refused("", "", _explain_row(where, "is not a record")))
             continue
         annotation_id, image_id = (
-            json_file.text(record.get("id")),
-            json_file.text(record.get("image_id")),
+            json_file.as_text(record.get("id")),
+            json_file.as_text(record.get("image_id")),
         )
         if image_id not in images:
             sentence = f"{where}: image {image_id or '(no id)'} is not in the COCO file"
@@ -228,11 +234,13 @@ def _read_annotations(
             refused.append(Refused(images[image_id].file_name, annotation_id, reason))
         else:
             seen.add(annotation_id)
-            rows.append(_annotation(record, annotation_id, image_id, categories, sizes[image_id]))
+            rows.append(
+                _make_annotation(record, annotation_id, image_id, categories, sizes[image_id])
+            )
     return rows, refused
 
 
-def _annotation(
+def _make_annotation(
     record: dict[str, Any],
     annotation_id: str,
     image_id: str,
@@ -251,16 +259,16 @@ def _annotation(
         category=category,
         validated=record.get("validated", True) is not False,
         sequence_level=record.get("sequence_level_annotation") is True,
-        confidence=coco_box.confidence(record.get("confidence")),
+        confidence=coco_box.parse_confidence(record.get("confidence")),
         box=box,
         reason=reason,
         warning=warning,
     )
 
 
-def _dataset_name(content: dict[str, Any], images: dict[str, Image], path: Path) -> str:
-    """Return the Animl project of an export, else the name of the file."""
+def _name_dataset(content: dict[str, Any], images: dict[str, Image], path: Path) -> str:
+    """Return the Animl project of a COCO file, else the name of the file."""
     info = content.get("info")
-    description = json_file.text(info.get("description")) if isinstance(info, dict) else ""
+    description = json_file.as_text(info.get("description")) if isinstance(info, dict) else ""
     name = animl.find_project(description, next(iter(images))) or path.stem
     return name if not explain_unsafe(name) and "/" not in name else path.stem

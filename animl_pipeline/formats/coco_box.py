@@ -15,7 +15,7 @@ def read(record: dict[str, Any], size: tuple[float, float] | None) -> tuple[Box 
     if record.get("bbox") is None and relative is None:
         level = "sequence" if record.get("sequence_level_annotation") is True else "image"
         return None, Reason("no box", f"no box: a label of the whole {level}"), ""
-    numbers = four_numbers(record["bbox"] if relative is None else relative)
+    numbers = parse_box(record["bbox"] if relative is None else relative)
     if numbers is None:
         values = record["bbox"] if relative is None else relative
         nulls = isinstance(values, list) and len(values) == 4 and None in values
@@ -33,7 +33,7 @@ def read(record: dict[str, Any], size: tuple[float, float] | None) -> tuple[Box 
     return clipped.box, clipped.reason, warning
 
 
-def four_numbers(box: Any) -> Box | None:
+def parse_box(box: Any) -> Box | None:
     """Return x, y, width, height as finite floats, or None if that is not what it is."""
     if isinstance(box, dict):  # Animl from 2022-11 to 2023-01
         box = [box.get(key) for key in ("left", "top", "width", "height")]
@@ -45,6 +45,6 @@ def four_numbers(box: Any) -> Box | None:
     return x, y, width, height
 
 
-def confidence(value: Any) -> float:
+def parse_confidence(value: Any) -> float:
     """Return the confidence of a machine's label; of a person's, who gives none, 1."""
     return float(value) if json_file.is_number(value) and 0 <= value <= 1 else 1.0

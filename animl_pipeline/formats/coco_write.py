@@ -1,4 +1,4 @@
-"""COCO Camera Traps, written: an export as Animl and LILA write it."""
+"""COCO Camera Traps, written as Animl and LILA write it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ DECIMALS_PX = 6  # a whole pixel comes back from fractions of 1e-16 as the whole
 
 
 def write(path: Path, catalogue: Catalogue) -> None:
-    """Write an export, a record a line; category 0 is `empty`, as the format has it.
+    """Write a COCO file, a record a line; category 0 is `empty`, as the format has it.
 
     A box is in pixels where its image's size is known, else in fractions.
     """
@@ -22,14 +22,14 @@ def write(path: Path, catalogue: Catalogue) -> None:
     ids = {name: number for number, name in enumerate([EMPTY, *names])}
     content = {
         "info": {"version": "1.0", "description": catalogue.dataset},
-        "images": map(_image, catalogue.images),
-        "annotations": _annotations(catalogue.annotations, ids, sizes),
+        "images": map(_make_image_record, catalogue.images),
+        "annotations": _make_annotation_records(catalogue.annotations, ids, sizes),
         "categories": [{"id": number, "name": name} for name, number in ids.items()],
     }
     whole.write_lines(path, content)
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _make_image_record(image: Image) -> dict[str, Any]:
     given = {
         "location": image.location,
         "datetime": image.datetime,
@@ -42,7 +42,7 @@ def _image(image: Image) -> dict[str, Any]:
     return record | {key: value for key, value in given.items() if value}
 
 
-def _annotations(
+def _make_annotation_records(
     rows: list[Annotation], ids: dict[str, int], sizes: dict[str, Size]
 ) -> Iterator[dict[str, Any]]:
     for row in rows:

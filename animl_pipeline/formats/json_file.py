@@ -9,9 +9,9 @@ from typing import Any, TextIO
 from animl_pipeline.errors import InputInvalid, InputMissing
 
 CHUNK_CHARACTERS = 1 << 20
-VALUE_CHARACTERS_MAX = 1 << 28  # of one item: no record of an export comes near it
+VALUE_CHARACTERS_MAX = 1 << 28  # of one item: no record of a COCO file comes near it
 TRUNCATED_BY = 16  # an error this near to the end of what is read may be but a lack of more
-NUMBER_MAX = 1e9  # past it a number of a picture is nonsense, or overflows
+NUMBER_MAX = 1e9  # past it a number of an image is nonsense, or overflows
 BLANK = re.compile(r"[ \t\r\n]*")
 DECODER = json.JSONDecoder()
 
@@ -34,13 +34,13 @@ def read_object(
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = _Text(file)
-            content = dict(_members(text, path, what, lists, keep))
+            content = dict(_read_members(text, path, what, lists, keep))
     except FileNotFoundError:
         raise InputMissing(f"{path} is not there: give {what}.") from None
     except UnicodeDecodeError as error:
         raise InputInvalid(f"{path} is not UTF-8 text, so not {what} ({error}).") from error
     except json.JSONDecodeError as error:
-        wrong = _what_is_wrong(path, text, error, what, of_export="categories" in lists)
+        wrong = _explain_error(path, text, error, what, is_coco="categories" in lists)
         raise InputInvalid(wrong) from error
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, InputInvalid):
@@ -52,7 +52,7 @@ def read_object(
     return content
 
 
-def _members(
+def _read_members(
     text: "_Text",
     path: Path,
     what: str,
@@ -60,21 +60,23 @@ def _members(
     keep: Callable[[str, Any], Any],
 ) -> Iterator[tuple[str, Any]]:
     """Yield the members of the file's one object."""
-    if text.next() != "{":
-        text.value()
-        text.end()
+    if text.peek() != "{":
+        text.take_value()
+        text.refuse_more()
         raise InputInvalid(f"{path} is JSON, but not {what}: it has no list {lists[0]!r}.")
-    for _ in text.items("{", "}"):
-        key = text.value(what="property name enclosed in double quotes", opens='"')
+    for _ in text.walk_items("{", "}"):
+        key = text.take_value(what="property name enclosed in double quotes", opens='"')
         text.skip(":", "':' delimiter")
         if key in text.keys:
-            raise InputInvalid(f"{path} has two members {key!r}: which is meant? Export again.")
+            raise InputInvalid(
+                f"{path} has two members {key!r}: which is meant? Make the file again."
+            )
         text.keys.append(key)
-        if key in lists and text.next() == "[":
-            yield key, [keep(key, text.value()) for _ in text.items("[", "]")]
+        if key in lists and text.peek() == "[":
+            yield key, [keep(key, text.take_value()) for _ in text.walk_items("[", "]")]
         else:
-            yield key, text.value()
-    text.end()
+            yield key, text.take_value()
+    text.refuse_more()
 
 
 class _Text:
@@ -92,36 +94,36 @@ class _Text:
         """The line of the place that was come to."""
         return self._lines_before + self._window.count("\n", 0, self._at) + 1
 
-    def next(self) -> str:
+    def peek(self) -> str:
         """Return the next character that is not blank, or "" at the end."""
         while True:
             blank = BLANK.match(self._window, self._at)
             self._at = blank.end() if blank else self._at
-            if self._at < len(self._window) or not self._more():
+            if self._at < len(self._window) or not self._read_on():
                 return self._window[self._at : self._at + 1]
 
     def skip(self, character: str, what: str) -> None:
         """Go past a character, which is to be the next."""
-        if self.next() != character:
+        if self.peek() != character:
             raise json.JSONDecodeError(f"Expecting {what}", self._window, self._at)
         self._at += 1
 
-    def items(self, opens: str, closes: str) -> Iterator[None]:
+    def walk_items(self, opens: str, closes: str) -> Iterator[None]:
         """Go from item to item of a list or an object, whose value is to be taken at each."""
         self.skip(opens, repr(opens))
-        if self.next() == closes:
+        if self.peek() == closes:
             self._at += 1
             return
         while True:
             yield
-            if self.next() == closes:
+            if self.peek() == closes:
                 self._at += 1
                 return
             self.skip(",", "',' delimiter")
 
-    def value(self, what: str = "value", opens: str = "") -> Any:
+    def take_value(self, what: str = "value", opens: str = "") -> Any:
         """Take the next value; `opens` is the character it has to begin with."""
-        if not self.next() or (opens and self.next() != opens):
+        if not self.peek() or (opens and self.peek() != opens):
             raise json.JSONDecodeError(f"Expecting {what}", self._window, self._at)
         while True:
             try:
@@ -129,22 +131,22 @@ class _Text:
             except json.JSONDecodeError as error:
                 near = error.pos >= len(self._window) - TRUNCATED_BY
                 cut = near or error.msg.startswith("Unterminated")
-                if not (cut and self._more()):
+                if not (cut and self._read_on()):
                     self._at = max(self._at, error.pos)
                     raise
             else:
                 # A number may go on after the window: 1 of 10, of 1.5, of 1e-5.
                 whole = not isinstance(value, int | float)
-                if whole or end <= len(self._window) - TRUNCATED_BY or not self._more():
+                if whole or end <= len(self._window) - TRUNCATED_BY or not self._read_on():
                     self._at = end
                     return value
 
-    def end(self) -> None:
+    def refuse_more(self) -> None:
         """Raise JSONDecodeError if something follows."""
-        if self.next():
+        if self.peek():
             raise json.JSONDecodeError("Extra data", self._window, self._at)
 
-    def _more(self) -> bool:
+    def _read_on(self) -> bool:
         """Read on, drop what was taken, and return whether there was more."""
         rest = self._window[self._at :]
         if self.ends or len(rest) > VALUE_CHARACTERS_MAX:
@@ -158,8 +160,8 @@ class _Text:
         return bool(chunk)
 
 
-def _what_is_wrong(
-    path: Path, text: _Text, error: json.JSONDecodeError, what: str, *, of_export: bool
+def _explain_error(
+    path: Path, text: _Text, error: json.JSONDecodeError, what: str, *, is_coco: bool
 ) -> str:
     place = f"{error.msg}: line {text.line}"
     if text.ends and not error.doc.strip() and not text.keys:
@@ -168,7 +170,7 @@ def _what_is_wrong(
         return f"{path} is not JSON, so not {what}: {place}."
     at_the_end = text.ends and error.pos >= len(error.doc.rstrip()) - 1
     ends_there = error.msg != "Extra data" and (at_the_end or error.msg.startswith("Unterminated"))
-    if ends_there and of_export and "images" in text.keys and "categories" not in text.keys:
+    if ends_there and is_coco and "images" in text.keys and "categories" not in text.keys:
         return (
             f"{path} is cut off at line {text.line}: its end is missing, and with it the names "
             "of the categories. Animl writes such a file above 18,000 images when the last image "
@@ -180,7 +182,7 @@ def _what_is_wrong(
     return f"{path} is not valid JSON: {place}."
 
 
-def text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return foreign text, or a whole number as text, as UTF-8 can hold it and a CSV gives it back.
 
     Anything else is "".
@@ -200,6 +202,6 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and -NUMBER_MAX < value < NUMBER_MAX  # false for NaN, too
 
 
-def side_px(value: Any) -> int:
+def as_side_px(value: Any) -> int:
     """Return a record's width or height in pixels, or 0 if that is not what it is."""
     return int(value) if is_number(value) and value >= 1 else 0

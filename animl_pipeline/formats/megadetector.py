@@ -39,39 +39,39 @@ def read(path: Path) -> Results:
     classes = content.get("classification_categories") or {}
     if not isinstance(classes, dict):
         raise InputInvalid(f"{path}: classification_categories is not an object of id and name.")
-    labels = tuple(json_file.text(str(label)) for label in classes.values())
+    labels = tuple(json_file.as_text(str(label)) for label in classes.values())
     info = content.get("info")
     results = Results({}, {}, labels, info=info if isinstance(info, dict) else {})
     for row, record in enumerate(content["images"]):
         where = f"{path}: images[{row}]"
         if not isinstance(record, dict) or not isinstance(record.get("file"), str):
             raise InputInvalid(f"{where} has no file.")
-        name = json_file.text(record["file"])
+        name = json_file.as_text(record["file"])
         if name in results.detections:
             raise InputInvalid(f"{where}: {name} is there twice.")
         if record.get("failure"):
-            results.failures[name] = json_file.text(str(record["failure"]))
-        found = record.get("detections") or []
-        if not isinstance(found, list):
+            results.failures[name] = json_file.as_text(str(record["failure"]))
+        items = record.get("detections") or []
+        if not isinstance(items, list):
             raise InputInvalid(f"{where}: detections is not a list.")
-        results.detections[name] = [_detection(item, names, classes, where) for item in found]
-        if facts := _facts(record):
+        results.detections[name] = [_read_detection(item, names, classes, where) for item in items]
+        if facts := _read_facts(record):
             results.facts[name] = facts
     return results
 
 
-def _facts(record: dict[str, Any]) -> Facts | None:
+def _read_facts(record: dict[str, Any]) -> Facts | None:
     """Return what an image's record holds beside its detections, or None if that is nothing."""
     image_id, location, datetime, sequence = (
-        json_file.text(record.get(key)) for key in FACT_KEYS[:4]
+        json_file.as_text(record.get(key)) for key in FACT_KEYS[:4]
     )
-    width_px, height_px = (json_file.side_px(record.get(key)) for key in FACT_KEYS[4:])
+    width_px, height_px = (json_file.as_side_px(record.get(key)) for key in FACT_KEYS[4:])
     sides = (width_px, height_px) if width_px and height_px else (0, 0)
     facts = Facts(image_id, location, datetime, sequence, *sides)
     return facts if any(facts) else None
 
 
-def _detection(
+def _read_detection(
     record: Any, names: dict[str, Any], classes: dict[str, Any], where: str
 ) -> Detection:
     box = record.get("bbox") if isinstance(record, dict) else None
@@ -83,21 +83,21 @@ def _detection(
     if not json_file.is_number(record.get("conf")) or not 0 <= record["conf"] <= 1:
         raise InputInvalid(f"{where}: conf is not a number from 0 to 1: {record.get('conf')!r}.")
     x, y, width, height = map(float, box)
-    said = _classifications(record.get("classifications") or [], classes, where)
+    classifications = _read_classifications(record.get("classifications") or [], classes, where)
     return Detection(
-        json_file.text(str(names[category])),
+        json_file.as_text(str(names[category])),
         float(record["conf"]),
         (x, y, width, height),
-        said,
-        json_file.text(record.get("id")),
+        classifications,
+        json_file.as_text(record.get("id")),
         record.get("validated") is True,
     )
 
 
-def _classifications(
-    found: Any, classes: dict[str, Any], where: str
+def _read_classifications(
+    value: Any, classes: dict[str, Any], where: str
 ) -> tuple[tuple[str, float], ...]:
-    pairs = found if isinstance(found, list) else [found]
+    pairs = value if isinstance(value, list) else [value]
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2 or str(pair[0]) not in classes:
             raise InputInvalid(
@@ -107,7 +107,7 @@ def _classifications(
         if not json_file.is_number(pair[1]) or not 0 <= pair[1] <= 1:
             raise InputInvalid(f"{where}: a classification's probability is {pair[1]!r}.")
     return tuple(
-        (json_file.text(str(classes[str(number)])), float(value)) for number, value in pairs
+        (json_file.as_text(str(classes[str(number)])), float(value)) for number, value in pairs
     )
 
 
@@ -119,34 +119,35 @@ def write(path: Path, images: Iterable[DetectedImage], *, detector: str, **info:
     see the species.
     """
     images = list(images)
-    said = (label for image in images for found in image.detections for label in _labels(found))
-    ids = {name: str(number) for number, name in enumerate(sorted({name for name, _ in said}), 1)}
+    detections = [detection for image in images for detection in image.detections]
+    names = {name for detection in detections for name, _ in _list_labels(detection)}
+    ids = {name: str(number) for number, name in enumerate(sorted(names), 1)}
     content = {
         "info": {"format_version": FORMAT_VERSION, "detector": detector, **info},
         "detection_categories": CATEGORIES,
         "classification_categories": {number: name for name, number in ids.items()},
-        "images": (_record(image, ids) for image in images),
+        "images": (_make_record(image, ids) for image in images),
     }
     whole.write_lines(path, content)
 
 
-def _labels(detection: Detection) -> tuple[tuple[str, float], ...]:
+def _list_labels(detection: Detection) -> tuple[tuple[str, float], ...]:
     if detection.category in IDS:
         return detection.classifications
     return detection.classifications or ((detection.category, 1.0),)
 
 
-def _record(image: DetectedImage, ids: dict[str, str]) -> dict[str, Any]:
+def _make_record(image: DetectedImage, ids: dict[str, str]) -> dict[str, Any]:
     facts = zip(FACT_KEYS, image.facts, strict=True)
     record: dict[str, Any] = {"file": image.file_name}
     record |= {str(key): value for key, value in facts if value}
     if image.failure:
         return record | {"failure": image.failure, "detections": None}
-    return record | {"detections": [_box(found, ids) for found in image.detections]}
+    return record | {"detections": [_make_box(detection, ids) for detection in image.detections]}
 
 
-def _box(detection: Detection, ids: dict[str, str]) -> dict[str, Any]:
-    labels = [[ids[name], probability] for name, probability in _labels(detection)]
+def _make_box(detection: Detection, ids: dict[str, str]) -> dict[str, Any]:
+    labels = [[ids[name], probability] for name, probability in _list_labels(detection)]
     record: dict[str, Any] = {
         "category": IDS.get(detection.category, "1"),
         "conf": detection.confidence,

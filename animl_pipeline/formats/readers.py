@@ -1,4 +1,4 @@
-"""Which module reads a file of labels: found by how its content begins.
+"""Which module reads a file of labels, chosen by how its content begins.
 
 To add a format, write a module with the functions of `Reader` and name it in READERS.
 """
@@ -24,9 +24,9 @@ class Reader(Protocol):
         path: Path,
         *,
         key_field: str | None = None,
-        size_of: Callable[[str], Size | None] | None = None,
+        read_size: Callable[[str], Size | None] | None = None,
     ) -> Catalogue:
-        """Return the images and annotations; `size_of` asks the picture for a size (px)."""
+        """Return the images and annotations; `read_size` asks the image for its size (px)."""
 
     def read_images(
         self, path: Path, *, key_field: str | None = None
@@ -37,13 +37,13 @@ class Reader(Protocol):
 READERS: tuple[Reader, ...] = (coco,)
 
 
-def read(path: Path, *, size_of: Callable[[str], Size | None] | None = None) -> Catalogue:
+def read(path: Path, *, read_size: Callable[[str], Size | None] | None = None) -> Catalogue:
     """Return the catalogue of a file of labels, in whatever of the formats.
 
     Raises:
         InputMissing, InputInvalid: with what is wrong and what to do about it.
     """
-    return _find_reader(path).read(path, size_of=size_of)
+    return _find_reader(path).read(path, read_size=read_size)
 
 
 def read_images(

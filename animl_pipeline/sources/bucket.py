@@ -1,4 +1,4 @@
-"""An S3 bucket, or what speaks like it, as the source of pictures; the only botocore.
+"""An S3 bucket, or what speaks like it, as the source of images; the only botocore.
 
 botocore, the half of boto3 below its resources, finds the credentials, the region and the address
 of the bucket, and signs. The requests are sent as to any web address, and first by a quicker way.
@@ -171,8 +171,8 @@ class Bucket(Web):
         return read_etag_md5(response)
 
     def _explain_refusal(self, response: BaseHTTPResponse, body: str) -> Exception:
-        found = re.search(r"<Code>(\w{1,64})</Code>", body)
-        code = found[1] if found else ""
+        element = re.search(r"<Code>(\w{1,64})</Code>", body)
+        code = element[1] if element else ""
         if code in REMEDIES and not (self._served and code in OF_ONE_KEY):
             region = re.search(r"<Region>([a-z0-9-]{1,32})</Region>", body)
             named = f" It says {region[1]}." if region else ""

@@ -105,7 +105,7 @@ def _judge(job: Todo, source: Source, folder: Path, log: Journal) -> Row:
     except ObjectUnavailable as error:
         if source.patience.stopped.is_set():  # it is as open as it was
             return row
-        there = "; another picture lies in its place" if target.exists() else ""
+        there = "; another image lies in its place" if target.exists() else ""
         return row._replace(state=error.state, reason=f"{error}{there}")
     except OSError as error:
         if error.errno not in OF_ONE_FILE:
@@ -133,7 +133,7 @@ class _News:
         alike = self.states.total() == self.states[row.state] == ALL_ALIKE
         if alike and row.state not in ledger.HELD:
             say(
-                f"The first {ALL_ALIKE} pictures are all {row.state} ({row.reason}), such as "
+                f"The first {ALL_ALIKE} images are all {row.state} ({row.reason}), such as "
                 f"{row.key!r}: check --bucket or --source, --key-prefix, --key-field and "
                 "--profile. Going on; Ctrl-C stops."
             )

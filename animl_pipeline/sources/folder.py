@@ -1,4 +1,4 @@
-"""A folder on this computer or a mounted disk as the source of pictures."""
+"""A folder on this computer or a mounted disk as the source of images."""
 
 import stat
 from collections.abc import Iterator

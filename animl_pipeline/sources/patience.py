@@ -10,7 +10,7 @@ from typing import TypeVar
 from animl_pipeline.errors import ObjectUnavailable, StorageRefused
 from animl_pipeline.running.progress import say
 
-TRIES = 8  # of a request that found the source busy or the connection broken
+TRIES = 8  # of a request while the source is busy or the connection breaks
 TRIES_OF_A_BODY = 4  # that arrived altered
 BACKOFF_S = (0.2, 20.0)  # the longest wait before the second try, doubled till it is the last
 RETRY_AFTER_S_MAX = 60.0  # a server may ask for more; it gets this
@@ -57,7 +57,7 @@ class Patience:
                 say(f"No connection ({trouble}); trying for {OUTAGE_S / 60:g} minutes.")
         elif now - self._out_since > (OUTAGE_S if self._reached else START_S):
             raise StorageRefused(
-                f"Cannot reach the pictures: {trouble}. Check the network, --bucket, "
+                f"Cannot reach the images: {trouble}. Check the network, --bucket, "
                 "--endpoint-url and --source, then run this again; it goes on where it stopped."
             )
 

@@ -25,10 +25,10 @@ RENEWED = timedelta(minutes=15)  # when credentials are asked for again
 USELESS = 20  # failures without one success: this server is not for obstore
 
 
-def open_quick(base_url: str, **more: Any) -> "Quick | None":
+def open_quick(base_url: str, **settings: Any) -> "Quick | None":
     """Return the quicker way, or None where obstore cannot make out the settings of this place."""
     try:
-        return Quick(base_url, **more)
+        return Quick(base_url, **settings)
     except (BaseError, OSError, ValueError):
         return None
 
@@ -94,11 +94,11 @@ class Quick:
         if (self._failures or 0) >= USELESS or not PLAIN.fullmatch(key):
             return None
         try:
-            got = obstore.get(self._store, key)
-            size = got.meta["size"]
-            if size > BODY_BYTES_MAX or "text/html" in got.attributes.get("Content-Type", ""):
+            result = obstore.get(self._store, key)
+            size = result.meta["size"]
+            if size > BODY_BYTES_MAX or "text/html" in result.attributes.get("Content-Type", ""):
                 return None
-            body = got.bytes().to_bytes()
+            body = result.bytes().to_bytes()
         except (BaseError, OSError, ValueError) as error:
             code = re.search(r"<Code>(\w{1,64})</Code>", str(error))
             trouble = self._explain(code[1] if code else "")
@@ -108,5 +108,5 @@ class Quick:
                 self._failures += 1
             return None
         self._failures = None
-        etag = (got.meta["e_tag"] or "").strip('"')
+        etag = (result.meta["e_tag"] or "").strip('"')
         return Answer(size, etag if re.fullmatch(r"[0-9a-f]{32}", etag) else "", iter([body]))

@@ -16,7 +16,7 @@ class ImageSource:
         str | None, option("In the place of a bucket: an http(s):// address, or a folder.")
     ] = None
     key_field: Annotated[
-        str | None, option("Field of an image record with its key in the bucket; found by itself.")
+        str | None, option("Field of an image record with its key in the bucket; chosen by itself.")
     ] = None
     key_prefix: Annotated[str, option("Text before every key, such as a folder in the bucket.")] = (
         ""
@@ -32,9 +32,7 @@ class BucketAccess:
         None
     )
     profile: Annotated[str | None, option("AWS profile with the credentials.")] = None
-    region: Annotated[str | None, option("AWS region; that of the bucket is found by itself.")] = (
-        None
-    )
+    region: Annotated[str | None, option("AWS region; that of the bucket by default.")] = None
     no_sign_request: Annotated[bool, option("For a public bucket: use no credentials.")] = False
     requester_pays: Annotated[bool, option("Agree to pay for the transfer.")] = False
 

@@ -1,4 +1,4 @@
-"""A web address as the source of pictures, as LILA serves its sets; the only urllib3."""
+"""A web address as the source of images, as LILA serves its sets; the only urllib3."""
 
 import base64
 import binascii
@@ -109,9 +109,14 @@ class Web:
         retries = Retry(None, connect=0, read=0, status=0, other=0, redirect=self.redirects)
         try:
             response = self._manager.urlopen(
-                method, url, headers=headers, preload_content=False, decode_content=False,
-                redirect=self.redirects > 0, retries=retries,
-            )  # fmt: skip
+                method,
+                url,
+                headers=headers,
+                preload_content=False,
+                decode_content=False,
+                redirect=self.redirects > 0,
+                retries=retries,
+            )
         except (broken.HTTPError, OSError) as error:
             raise self._explain_silence(error) from error
         self.patience.note_reached()
@@ -123,7 +128,7 @@ class Web:
         pool = getattr(error, "pool", None)
         elsewhere = getattr(pool, "host", None) not in {None, urlsplit(self.base_url).hostname}
         if isinstance(trouble, Again) and elsewhere and not self._manager.proxy:
-            trouble.reached = True  # it led to a host that is not there: one picture's trouble
+            trouble.reached = True  # it led to a host that is not there: one image's trouble
             self.patience.note_reached()
         return trouble
 
@@ -133,10 +138,10 @@ class Web:
     def _read_answer(self, response: BaseHTTPResponse) -> Answer:
         md5 = self._read_md5(response)
         if not md5 and response.headers.get("Content-Type", "").startswith("text/html"):
-            raise Again("a web page came in the place of the picture", state="corrupt")
+            raise Again("a web page came in the place of the image", state="corrupt")
         encoding = response.headers.get("Content-Encoding", "identity")
         if not md5 and encoding in COMPRESSED:
-            raise Again(f"the picture came compressed ({encoding})", state="corrupt")
+            raise Again(f"the image came compressed ({encoding})", state="corrupt")
         length = response.headers.get("Content-Length", "")
         return Answer(int(length) if length.isdecimal() else None, md5)
 
@@ -207,17 +212,19 @@ def _make_manager(
     """Return the connections, through a proxy where the environment names one for this host."""
     parts, proxies = urlsplit(url), urllib.request.getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    more: Any = {
+    settings: Any = {
         "maxsize": connections,
         "timeout": Timeout(connect=min(CONNECT_S, timeout_s), read=timeout_s),
         "ssl_context": trusted,
     }
     if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
-        return urllib3.PoolManager(**more)
-    at = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
-    headers = urllib3.make_headers(proxy_basic_auth=unquote(at.auth)) if at.auth else {}
+        return urllib3.PoolManager(**settings)
+    address = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else {}
     try:
-        return urllib3.ProxyManager(at._replace(auth=None).url, proxy_headers=headers, **more)
+        return urllib3.ProxyManager(
+            address._replace(auth=None).url, proxy_headers=headers, **settings
+        )
     except ValueError as error:
         raise OptionError(
             f"The proxy of the environment ({parts.scheme}_proxy) is of a kind that cannot be used "
@@ -266,8 +273,10 @@ def _explain_error(error: Exception) -> Exception:
         )
     if isinstance(error, broken.LocationValueError | broken.ResponseError):
         return ObjectUnavailable("failed", f"a redirection that leads nowhere: {error}")
-    said = re.sub(r"^[^:]*\([^)]*\): ", "", " ".join(str(error).split()))  # without the pool's repr
-    reason = said or type(error).__name__
+    message = re.sub(
+        r"^[^:]*\([^)]*\): ", "", " ".join(str(error).split())
+    )  # without the pool's repr
+    reason = message or type(error).__name__
     if isinstance(error, NEVER_THERE):
         return Again(f"no connection: {reason}", reached=False)
     return Again(f"the connection broke: {reason}")

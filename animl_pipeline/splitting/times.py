@@ -33,7 +33,7 @@ def regroup_sequences(crops: pd.DataFrame, gap_seconds: float) -> pd.DataFrame:
     for dataset, of_dataset in images.groupby("dataset"):
         columns = of_dataset[["image_id", "image", "location", "datetime"]]
         shots = [_Shot(*row) for row in columns.itertuples(index=False, name=None)]
-        for image_id, sequence in sequences.find(shots, gap_seconds).items():
+        for image_id, sequence in sequences.find_sequences(shots, gap_seconds).items():
             new[dataset, image_id] = sequence
     rows = zip(crops["dataset"], crops["image_id"], crops["sequence"], strict=True)
     return crops.assign(sequence=[new[of, image] or given for of, image, given in rows])
@@ -60,7 +60,7 @@ def find_period(crops: pd.DataFrame, cutoff: str) -> "pd.Series[str]":
 
 
 def _parse_time(text: str) -> datetime | None:
-    return None if sequences.instant(text) is None else datetime.fromisoformat(text)
+    return None if sequences.parse_datetime(text) is None else datetime.fromisoformat(text)
 
 
 def _count_seconds(time: datetime | None, *, own_clock: bool) -> float:
@@ -68,5 +68,5 @@ def _count_seconds(time: datetime | None, *, own_clock: bool) -> float:
     if time is None:
         return float("nan")
     known = time.replace(tzinfo=None) if own_clock else time
-    common = sequences.instant(known.isoformat())
+    common = sequences.parse_datetime(known.isoformat())
     return float("nan") if common is None else common.timestamp()

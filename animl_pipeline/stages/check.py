@@ -40,7 +40,7 @@ class Plan(StagePlan):
 def prepare(options: Options) -> Plan:
     """Read the COCO file and look for what is odd."""
     inputs = require_inputs("check", [options.coco_file])
-    report = checking.report(readers.read(options.coco_file), datetime.now(UTC) + CLOCKS)
+    report = checking.make_report(readers.read(options.coco_file), datetime.now(UTC) + CLOCKS)
     folder = options.output_file.parent
     return Plan(folder=folder, inputs=inputs, options=options, report=report)
 

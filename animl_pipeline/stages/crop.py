@@ -72,7 +72,7 @@ def prepare(options: Options) -> Plan:
     inputs = require_inputs("crop", [options.coco_file, *given])
     for path in given:
         refuse_unfinished_stage(path.parent, "detect")
-    catalogue = readers.read(options.coco_file, size_of=make_size_reader(options.images_dir))
+    catalogue = readers.read(options.coco_file, read_size=make_size_reader(options.images_dir))
     dataset = tables.check_dataset_name(options.dataset or catalogue.dataset)
     results = megadetector.read(options.detections) if options.detections else None
     return Plan(
