@@ -1,7 +1,9 @@
 import hashlib
 import json
+import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -303,6 +305,30 @@ def test_a_refusal_after_a_file_below_a_sub_folder_changed_brings_no_old_record_
     assert (trial / "isle" / "crop.jpg").read_text() == "new"
     assert not (trial / "trial.json").exists()
     assert marker_of(trial, "trial").exists()
+
+
+def test_a_stage_that_another_process_ended_meanwhile_is_prepared_again(
+    trial: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, plans = trial / "trial.json", []
+
+    def prepare_beside_another(_: OptionsOfTrial) -> stage.Plan:
+        plans.append(stage.Plan(folder=Path("out")))
+        if len(plans) == 1:
+            record.write_text("of another process")
+            later = time.time_ns() + 10**9
+            os.utime(record, ns=(later, later))
+        return plans[-1]
+
+    def run_latest(plan: stage.Plan) -> stage.Counts:
+        assert plan is plans[-1]
+        return stage.Counts(items={}, summary="")
+
+    module = sys.modules["animl_pipeline.stages.trial"]
+    monkeypatch.setattr(module, "prepare", prepare_beside_another)
+    monkeypatch.setattr(module, "run", run_latest)
+    perform.perform("trial", OptionsOfTrial())
+    assert len(plans) == 2
 
 
 def test_a_dry_run_has_no_record_and_leaves_the_one_that_is_there(trial: Path) -> None:

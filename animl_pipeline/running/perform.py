@@ -23,22 +23,28 @@ def perform(name: str, options: Any) -> Counts:
     if processes.count() > 1 and not registry()[name].is_for_several:
         raise OptionError(f"`pipeline {name}` is one process: run it without torchrun.")
     stage = load(name)
+    asked_ns = time.time_ns()
     plan = stage.prepare(options)
     if not plan.writes:
         return stage.run(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
     if processes.get_rank():
         return stage.run(plan)
-    return replace(_record(name, options, plan, stage), folder=plan.folder)
+    counts = _record(name, options, plan, stage, asked_ns=asked_ns)
+    return replace(counts, folder=plan.folder)
 
 
-def _record(name: str, options: Any, plan: Plan, stage: Stage) -> Counts:
+def _record(name: str, options: Any, plan: Plan, stage: Stage, *, asked_ns: int) -> Counts:
     """Run a stage and write its record; until then a marker says that the folder is unfinished."""
     marker, record = marker_of(plan.folder, name), plan.folder / f"{name}.json"
     digests = {path.as_posix(): whole.digest(path, "sha256") for path in plan.inputs}
     start = time.monotonic()
     mention(f"{name}: reads {', '.join(digests) or 'no table'}; writes to {plan.folder}")
     with folders.locked(marker, f"Another `pipeline {name}` is at work in {plan.folder}"):
+        if record.exists() and record.stat().st_mtime_ns > asked_ns:
+            # Another process ended here while this one prepared, so its plan is out of date: by it
+            # `train` would begin a run again that is done.
+            plan = stage.prepare(options)
         record.unlink(missing_ok=True)
         counts = stage.run(plan)
         whole.write_json(
