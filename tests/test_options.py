@@ -101,6 +101,11 @@ def test_python_and_files_are_answered_alike(values: dict[str, Any], message: st
     assert str(caught.value) == message
 
 
+def test_an_option_that_there_is_not_is_refused() -> None:
+    with pytest.raises(OptionError, match="There is no option --clour"):
+        Options(file=Path("a"), clour="red")
+
+
 def test_a_command_line_gives_numbers_as_text() -> None:
     text = {"file": "a", "share": "1", "batch": "16", "most": "20", "colour": "blue"}
     assert make_options(Options, text, is_text=True) == Options(

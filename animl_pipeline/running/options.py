@@ -38,7 +38,7 @@ from pydantic_core import ArgsKwargs, ErrorDetails
 from animl_pipeline.errors import OptionError
 
 T = TypeVar("T")
-CONFIG = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+CONFIG = pydantic.ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 PANEL = "Options"  # of an option whose group names none
 KINDS = {
     bool: "true or false",

@@ -85,7 +85,10 @@ def read_temperature(folder: Path, card: Card) -> float | None:
         return card.temperature
     content = whole.read_json(path, written_by="`pipeline evaluate`")
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-        raise InputInvalid(f"{path} is not a policy of format {FORMAT_VERSION}.")
+        raise InputInvalid(
+            f"{path} is not a policy of format {FORMAT_VERSION}. Remove it, and run "
+            "`pipeline evaluate` again."
+        )
     if content.get("weights") != whole.digest(folder / WEIGHTS.name, "sha256"):
         return card.temperature
     temperature = content.get("temperature")
