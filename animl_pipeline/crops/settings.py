@@ -1,5 +1,6 @@
 """What `crop` can be told: which boxes are cut, how, and how many at a time."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from animl_pipeline.running.options import option, settings
@@ -51,3 +52,23 @@ class Machine:
     workers: Annotated[
         int | None, option("Images cut at a time; default: two for each core.", ge=1, le=256)
     ] = None
+
+
+@settings
+class Settings(SelectionRules, CropRule, Machine):
+    """All of them, and what is read and written."""
+
+    panel: ClassVar[str] = "Inputs and outputs"
+    coco_file: Annotated[Path, option("The COCO file.")] = Path("images/cct.json")
+    images_dir: Annotated[Path, option("Folder of the images.")] = Path("images")
+    detections: Annotated[
+        Path | None, option("MegaDetector results, for animals that no person drew a box around.")
+    ] = None
+    output_dir: Annotated[Path, option("Folder for the crops.")] = Path("crops")
+    dataset: Annotated[str | None, option("Name of this dataset; default: its Animl project.")] = (
+        None
+    )
+    tolerate: Annotated[
+        float,
+        option("Fraction of boxes whose image may fail before the exit code is 3.", ge=0.0, le=1.0),
+    ] = 0.01

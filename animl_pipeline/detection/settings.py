@@ -1,5 +1,6 @@
 """What `detect` can be told: by which network, what is kept, and how many at a time."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from animl_pipeline.running.options import option, settings
@@ -38,3 +39,16 @@ class Machine:
         int | None, option("Images at a time; default: 16, on a CPU 1.", ge=1, le=1024)
     ] = None
     workers: Annotated[int, option("Images opened at a time.", ge=1, le=256)] = 4
+
+
+@settings
+class Settings(DetectionRules, Machine):
+    """All of them, and what is read and written."""
+
+    panel: ClassVar[str] = "Inputs and outputs"
+    images_dir: Annotated[Path, option("Folder of the images.")] = Path("images")
+    output_file: Annotated[Path, option("The results.")] = Path("detections.json")
+    tolerate: Annotated[
+        float,
+        option("Fraction of images that may fail before the exit code is 3.", ge=0.0, le=1.0),
+    ] = 0.01

@@ -12,6 +12,7 @@ from animl_pipeline.formats import classification_ds
 from animl_pipeline.running.markers import require_inputs
 from animl_pipeline.running.stage import Plan
 from animl_pipeline.splitting import locations, times
+from animl_pipeline.splitting.audit.existing import AuditPlan, read_existing
 from animl_pipeline.splitting.division import Division, describe_gaps, divide
 from animl_pipeline.splitting.given_splits import fix_given_splits, read_test_locations
 from animl_pipeline.splitting.labels.labelling import label_crops, list_categories
@@ -43,14 +44,16 @@ class SplitPlan(Plan):
     test_locations_gone: list[list[str]]
 
 
-def make_plan(options: Settings) -> SplitPlan:
-    """Return where each crop goes.
+def make_plan(options: Settings) -> SplitPlan | AuditPlan:
+    """Return where each crop goes, or with --audit the split that is there.
 
     Raises:
         OptionError: options do not go together.
         InputMissing, InputInvalid: an input is not there or none, or the crops cannot be divided
             as wished; with what to do.
     """
+    if options.audit:
+        return read_existing(options.audit, options)
     _refuse_options(options)
     inputs = require_inputs("split", list_inputs(options))
     crops, warnings = _read_crops(options)

@@ -6,79 +6,35 @@ Writes  detections.json     MegaDetector results (format 1.6)
         Beside it, until it is whole, .detections.json.unfinished: what was detected so far.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from animl_pipeline.catalogue.records import ANIMAL, DetectedImage
-from animl_pipeline.detection.settings import DetectionRules, Machine
-from animl_pipeline.running import stage
-from animl_pipeline.running.markers import require_inputs
-from animl_pipeline.running.options import option, settings
+from animl_pipeline.detection.settings import Settings
+from animl_pipeline.files.journal import Journal
+from animl_pipeline.formats import megadetector
+from animl_pipeline.running.options import settings
 from animl_pipeline.running.progress import progress
+from animl_pipeline.running.stage import Counts
 
 if TYPE_CHECKING:
-    from animl_pipeline.detection.megadetector import Detector
+    from animl_pipeline.detection.plan import DetectionPlan
 
 
 @settings
-class Options(DetectionRules, Machine):
+class Options(Settings):
     """The knobs of `pipeline detect`."""
 
-    panel: ClassVar[str] = "Inputs and outputs"
-    images_dir: Annotated[Path, option("Folder of the images.")] = Path("images")
-    output_file: Annotated[Path, option("The results.")] = Path("detections.json")
-    tolerate: Annotated[
-        float,
-        option("Fraction of images that may fail before the exit code is 3.", ge=0.0, le=1.0),
-    ] = 0.01
 
-
-@dataclass(frozen=True, kw_only=True)
-class Plan(stage.Plan):
-    """The network, the images there are, and what earlier runs detected in them."""
-
-    options: Options
-    detector: "Detector"
-    settings: dict[str, Any]  # all that decides what is detected
-    names: list[str]  # of all images
-    earlier: dict[str, DetectedImage]
-
-
-def prepare(options: Options) -> Plan:
+def prepare(options: Options) -> "DetectionPlan":
     """Load the network, and find out which images it has seen."""
-    from animl_pipeline.detection import looking, megadetector, unfinished
-    from animl_pipeline.files import whole
-    from animl_pipeline.running import devices
+    from animl_pipeline.detection.plan import make_plan
 
-    model = Path(options.model)
-    inputs = require_inputs("detect", [model] if model.is_file() else [])
-    times_ns = looking.list_images(options.images_dir)
-    weights = megadetector.find_weights(options.model)
-    decides = {
-        "weights_sha256": whole.digest(weights, "sha256"),
-        "threshold": options.threshold,
-        "image_size": options.image_size,
-        "package": megadetector.read_package_version(),
-    }
-    earlier = unfinished.read_earlier(options.output_file, decides, times_ns)
-    device = str(devices.make_fabric(options.device, "32-true").device)
-    return Plan(
-        folder=options.output_file.parent,
-        inputs=inputs,
-        options=options,
-        detector=megadetector.load_detector(weights, device=device),
-        settings=decides,
-        names=list(times_ns),
-        earlier=earlier,
-    )
+    return make_plan(options)
 
 
-def run(plan: Plan) -> stage.Counts:
+def run(plan: "DetectionPlan") -> Counts:
     """Look at every image that is new, changed or not yet looked at with these settings."""
     from animl_pipeline.detection import looking, unfinished
-    from animl_pipeline.files.journal import Journal
-    from animl_pipeline.formats import megadetector
 
     options, detector, results = plan.options, plan.detector, dict(plan.earlier)
     todo = [name for name in plan.names if name not in results]
@@ -111,11 +67,11 @@ def run(plan: Plan) -> stage.Counts:
     return _count(in_order, len(todo), options)
 
 
-def _count(results: list[DetectedImage], looked_at: int, options: Options) -> stage.Counts:
+def _count(results: list[DetectedImage], looked_at: int, options: Settings) -> Counts:
     failed = sum(bool(image.failure) for image in results)
     animals = sum(any(box.category == ANIMAL for box in image.detections) for image in results)
     empty = sum(not image.detections and not image.failure for image in results)
-    return stage.Counts(
+    return Counts(
         items={
             "images": len(results),
             "failed": failed,

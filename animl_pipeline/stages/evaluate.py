@@ -12,11 +12,14 @@ Writes  runs/<name>/evaluation/predictions_<split>.csv   a probability per crop 
 """
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 from animl_pipeline.evaluation.settings import Settings
 from animl_pipeline.running.options import command_line, plain_values, settings
-from animl_pipeline.running.stage import Counts, Plan, load
+from animl_pipeline.running.stage import Counts, load
+
+if TYPE_CHECKING:
+    from animl_pipeline.evaluation.plan import EvaluationPlan
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +29,14 @@ class Options(Settings):
     """The knobs of `pipeline evaluate`."""
 
 
-def prepare(options: Options) -> Plan:
+def prepare(options: Options) -> "EvaluationPlan":
     """Read the run, the dataset and what it is compared with; refuse what cannot be scored."""
     from animl_pipeline.evaluation.plan import make_plan
 
     return make_plan(options)
 
 
-def run(plan: Any) -> Counts:
+def run(plan: "EvaluationPlan") -> Counts:
     """Predict every crop of the splits, then score, compare and report."""
     from animl_pipeline.evaluation.evaluating import evaluate
     from animl_pipeline.report.outputs import summarize, write_outputs

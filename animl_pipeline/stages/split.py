@@ -29,11 +29,8 @@ class Options(Settings):
 
 def prepare(options: Options) -> "SplitPlan | AuditPlan":
     """Return where each crop goes, or with --audit the split that is there."""
-    from animl_pipeline.splitting.audit.existing import read_existing
     from animl_pipeline.splitting.plan import make_plan
 
-    if options.audit:
-        return read_existing(options.audit, options)
     return make_plan(options)
 
 
