@@ -258,7 +258,7 @@ def test_one_location_has_figures_but_no_intervals() -> None:
 
 def test_one_label_only_makes_a_page() -> None:
     text = words(render(**evaluation_of(labels=["fox"])))
-    assert "on 1 label " in text
+    assert ", 1 label " in text
     assert "guessing would give 1.00" in text
     assert "Every crop of this split got its true label." in text
 
