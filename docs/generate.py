@@ -10,8 +10,8 @@ from typing import Any
 import animl_pipeline
 from animl_pipeline import cli
 from animl_pipeline.artifacts import tables
-from animl_pipeline.running.options import Knob, dashed, knobs, parts_of
-from animl_pipeline.running.stage import load, registry
+from animl_pipeline.running.options import Knob, dash_name, list_knobs, list_parts
+from animl_pipeline.running.stage import list_stages, load
 
 COMMANDS = "reference/commands"  # the page of all commands, and the folder of one for each
 TABLES = "reference/tables.md"
@@ -67,11 +67,11 @@ def describe_command(name: str) -> str:
     lines = [f"# pipeline {name}", "", sentence, ""]
     for paragraph in paragraphs:
         lines += _as_table(paragraph) or _as_markdown(paragraph)
-    examples = registry()[name].examples if name in registry() else []
+    examples = list_stages()[name].examples if name in list_stages() else []
     lines += ["```sh", *examples, "```", ""] if examples else []
     lines += [f"```{{program}} pipeline {name}", "```"]
     panels: dict[str, list[Knob]] = {}
-    for knob in knobs(load(name).Options) if name in registry() else []:
+    for knob in list_knobs(load(name).Options) if name in list_stages() else []:
         panels.setdefault(knob.panel, []).append(knob)
     for panel, group in panels.items():
         lines += ["", f"## {panel}", "", *(line for knob in group for line in _option(knob))]
@@ -111,7 +111,7 @@ def _as_markdown(paragraph: str) -> list[str]:
 
 def _option(knob: Knob) -> list[str]:
     """Return one option as Sphinx's directive: its names, its sentence, its default and limits."""
-    names, kinds = dashed(knob.name), parts_of(knob.kind)
+    names, kinds = dash_name(knob.name), list_parts(knob.kind)
     if kinds == [bool]:
         names += "" if knob.default is False else f", --no-{names[2:]}"
     else:

@@ -384,7 +384,7 @@ def cached(folder: Path, content: bytes) -> None:
 )
 def test_an_unknown_network_is_refused_with_the_names_there_are(name: str) -> None:
     for function in (
-        lambda: networks.pictures_of(name).side_px,
+        lambda: networks.describe_pictures(name).side_px,
         lambda: networks.build(name, 2),
         lambda: weights.read_pretrained(name),
     ):
@@ -393,7 +393,7 @@ def test_an_unknown_network_is_refused_with_the_names_there_are(name: str) -> No
 
 
 def test_image_sizes_are_the_published_ones() -> None:
-    sizes = [networks.pictures_of(name).side_px for name in MODEL_NAMES]
+    sizes = [networks.describe_pictures(name).side_px for name in MODEL_NAMES]
     assert sizes == [224, 240, 260, 300, 380, 456, 528, 600]
 
 

@@ -70,7 +70,9 @@ def test_only_the_head_of_a_frozen_network_gets_gradients_and_is_in_training(nam
     network(torch.rand(2, 3, 64, 64)).sum().backward()
     got = {name for name, tensor in network.named_parameters() if tensor.grad is not None}
     assert got == networks.head_names(network)
-    assert {m for m in network.modules() if m.training} == set(networks.head_of(network).modules())
+    assert {m for m in network.modules() if m.training} == set(
+        networks.find_head(network).modules()
+    )
     frozen.set_train_mode(network, is_frozen=False)
     assert all(module.training for module in network.modules())
     assert all(tensor.requires_grad for tensor in network.parameters())

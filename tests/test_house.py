@@ -120,7 +120,7 @@ def test_what_is_public_says_what_it_is() -> None:
 def test_a_stage_says_what_it_reads_and_writes() -> None:
     silent = [
         (name, word)
-        for name in stage.registry()
+        for name in stage.list_stages()
         for word in ("Reads", "Writes")
         if not re.search(rf"^{word}  ", stage.load(name).__doc__ or "", re.MULTILINE)
     ]
@@ -142,7 +142,7 @@ def test_no_test_module_imports_another() -> None:
     assert imports == []
 
 
-HELP = [["--help"], *([name, "--help"] for name in stage.registry())]
+HELP = [["--help"], *([name, "--help"] for name in stage.list_stages())]
 
 
 @pytest.mark.parametrize("words", HELP, ids=" ".join)

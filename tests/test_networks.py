@@ -34,7 +34,7 @@ def pictures(side_px: int = 64) -> torch.Tensor:
 def test_a_network_is_its_head_on_the_embedding_of_its_features(name: str) -> None:
     network = made(name)
     found = networks.pool(network, networks.extract_features(network, pictures()))
-    logits = networks.head_of(network)(found)
+    logits = networks.find_head(network)(found)
     assert logits.shape == (2, len(LABELS))
     torch.testing.assert_close(logits, network(pictures()), rtol=1e-4, atol=1e-5)
 
@@ -96,10 +96,10 @@ def test_grad_cam_finds_the_places_where_channels_come_last() -> None:
 
 
 def test_what_pictures_a_network_takes_is_what_timm_says() -> None:
-    found = networks.pictures_of("test_vit")
+    found = networks.describe_pictures("test_vit")
     assert found == Pictures(160, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
-    assert networks.pictures_of("test_resnet").interpolation == "bilinear"
-    assert networks.pictures_of("tf_efficientnet_b3.ns_jft_in1k").side_px == 300
+    assert networks.describe_pictures("test_resnet").interpolation == "bilinear"
+    assert networks.describe_pictures("tf_efficientnet_b3.ns_jft_in1k").side_px == 300
 
 
 def test_batch_norms_follow_the_few_steps_of_a_small_dataset() -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from animl_pipeline.errors import OptionError
 from animl_pipeline.running.options import (
-    command_line,
-    knobs,
+    list_knobs,
     make_options,
+    make_plain,
     option,
-    plain_values,
     settings,
+    write_command_line,
 )
 
 
@@ -54,14 +54,14 @@ class Options(Look, Size):
 
 
 def test_options_come_group_by_group_under_the_headings_of_their_groups() -> None:
-    assert [(knob.name, knob.panel) for knob in knobs(Options)] == [
+    assert [(knob.name, knob.panel) for knob in list_knobs(Options)] == [
         ("file", "Inputs"), ("is_square", "Options"), ("colour", "How it looks"),
         ("share", "How it looks"), ("batch", "How large it is"), ("most", "How large it is"),
     ]  # fmt: skip
 
 
 def test_an_option_knows_its_limits_its_choices_and_whether_it_is_needed() -> None:
-    by_name = {knob.name: knob for knob in knobs(Options)}
+    by_name = {knob.name: knob for knob in list_knobs(Options)}
     assert (by_name["share"].low, by_name["share"].high) == (0, 1)
     assert (by_name["batch"].low, by_name["most"].low, by_name["most"].high) == (1, 16, None)
     assert by_name["colour"].choices == ["red", "blue"]
@@ -123,6 +123,6 @@ def test_a_whole_number_will_do_where_a_number_is_wanted() -> None:
 
 def test_a_record_makes_the_command_again() -> None:
     options = Options(file=Path("a b"), is_square=False, share=0.25)
-    assert command_line("trial", Options, plain_values(options)) == (
+    assert write_command_line("trial", Options, make_plain(options)) == (
         "pipeline trial --file 'a b' --no-is-square --share 0.25"
     )

@@ -145,7 +145,9 @@ def test_grad_cam_looks_where_the_label_is() -> None:
 def test_grad_cam_is_the_derivative_of_the_real_network() -> None:
     made, picture = network(), torch.randn(3, 64, 64)
     assert torch.allclose(
-        networks.head_of(made)(networks.pool(made, networks.extract_features(made, picture[None]))),
+        networks.find_head(made)(
+            networks.pool(made, networks.extract_features(made, picture[None]))
+        ),
         made(picture[None]),
         atol=1e-5,
     )

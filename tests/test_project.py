@@ -8,7 +8,7 @@ import pytest
 
 from animl_pipeline.errors import InputInvalid, InputMissing
 from animl_pipeline.running import project, stage
-from animl_pipeline.running.options import knobs
+from animl_pipeline.running.options import list_knobs
 
 Read = Callable[[str | bytes], list[tuple[str, Any]]]
 
@@ -30,7 +30,7 @@ def test_stages_come_in_their_order_whatever_the_files_is(read: Read) -> None:
         '[evaluate]\n[crop]\n[detect]\n[download]\ncoco-file = "a.json"\n[split]\n[train]\n'
         '[convert]\ninput-file = "a.json"\noutput-file = "b.json"\n[check]\ncoco-file = "a.json"\n'
     )
-    assert tuple(name for name, _ in found) == tuple(stage.registry())
+    assert tuple(name for name, _ in found) == tuple(stage.list_stages())
 
 
 def test_a_stage_that_is_not_named_is_not_run(read: Read) -> None:
@@ -71,10 +71,10 @@ def test_an_unknown_choice_is_refused_with_the_ones_there_are(read: Read) -> Non
         read('[split]\ngroup-by = "site"\n')
 
 
-@pytest.mark.parametrize("name", stage.registry())
+@pytest.mark.parametrize("name", stage.list_stages())
 def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> None:
     lines = []
-    for field in knobs(stage.load(name).Options):
+    for field in list_knobs(stage.load(name).Options):
         value = field.default
         if value is None:
             continue
@@ -88,7 +88,7 @@ def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> 
         lines.append(f"{field.name.replace('_', '-')} = {text}")
     [(found, options)] = read(f"[{name}]\n" + "\n".join(lines))
     assert found == name
-    for field in knobs(type(options)):
+    for field in list_knobs(type(options)):
         if not field.is_required:
             assert getattr(options, field.name) == field.default
 

@@ -27,7 +27,7 @@ from small_crops import (
 
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
 from animl_pipeline.running import perform
-from animl_pipeline.running.markers import marker_of, refuse_unfinished
+from animl_pipeline.running.markers import find_marker, refuse_unfinished
 from animl_pipeline.splitting.audit import leaks
 from animl_pipeline.splitting.settings import GroupBy, Rare
 from animl_pipeline.stages.split import Options
@@ -180,7 +180,7 @@ def test_a_folder_that_is_no_fold_of_ours_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_stage_refuses_a_fold_whose_split_did_not_end(tmp_path: Path) -> None:
     split(tmp_path, some_crops("ABCDEF"), folds=3)
-    marker_of(tmp_path / "dataset", "split").touch()
+    find_marker(tmp_path / "dataset", "split").touch()
     with pytest.raises(InputInvalid, match="`pipeline split`"):
         refuse_unfinished(tmp_path / "dataset/fold_0", but="train")
 

@@ -17,7 +17,7 @@ from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError, PipelineError
 from animl_pipeline.running import perform, stage
-from animl_pipeline.running.markers import marker_of
+from animl_pipeline.running.markers import find_marker
 from animl_pipeline.running.options import option, settings
 from animl_pipeline.stages import evaluate, split, train
 
@@ -101,27 +101,27 @@ def test_a_stage_that_fails_on_bad_input_at_first_leaves_no_record(crops: Path) 
 
 def test_an_unfinished_folder_is_refused_by_the_next_stage(crops: Path) -> None:
     perform.perform("split", split.Options())
-    marker_of(crops / "crops", "crop").touch()
+    find_marker(crops / "crops", "crop").touch()
     with pytest.raises(InputInvalid, match="`pipeline crop` again"):
         perform.perform("split", split.Options())
-    marker_of(crops / "dataset", "split").touch()
+    find_marker(crops / "dataset", "split").touch()
     with pytest.raises(InputInvalid, match="`pipeline split` again"):
         perform.perform("train", train.Options())
 
 
 def test_a_stage_may_go_on_in_its_own_unfinished_folder(crops: Path) -> None:
-    marker_of(crops / "dataset", "split").parent.mkdir(exist_ok=True)
-    marker_of(crops / "dataset", "split").touch()
+    find_marker(crops / "dataset", "split").parent.mkdir(exist_ok=True)
+    find_marker(crops / "dataset", "split").touch()
     perform.perform("split", split.Options())
-    assert not marker_of(crops / "dataset", "split").exists()
+    assert not find_marker(crops / "dataset", "split").exists()
     assert (crops / "dataset" / "split.json").exists()
 
 
 def test_an_unfinished_folder_stays_unfinished_when_the_input_is_refused(crops: Path) -> None:
-    marker_of(crops / "dataset", "split").touch()
+    find_marker(crops / "dataset", "split").touch()
     with pytest.raises(InputInvalid):
         perform.perform("split", split.Options(min_locs=99))
-    assert marker_of(crops / "dataset", "split").exists()
+    assert find_marker(crops / "dataset", "split").exists()
 
 
 def test_what_stops_a_stage_midway_leaves_it_unfinished_without_a_record(crops: Path) -> None:
@@ -130,7 +130,7 @@ def test_what_stops_a_stage_midway_leaves_it_unfinished_without_a_record(crops: 
     with pytest.raises(OSError, match=r"splits\.json"):
         perform.perform("split", split.Options(seed=1))
     assert not (crops / "dataset" / "split.json").exists()
-    assert marker_of(crops / "dataset", "split").exists()
+    assert find_marker(crops / "dataset", "split").exists()
 
 
 def test_an_option_found_wrong_after_something_was_written_leaves_the_folder_unfinished(
@@ -143,7 +143,7 @@ def test_an_option_found_wrong_after_something_was_written_leaves_the_folder_unf
     with pytest.raises(OptionError, match="--batch-size"):
         perform.perform("train", options)
     assert (crops / "runs/one/augmentation.jpg").exists()
-    assert marker_of(crops / "runs/one", "train").exists()
+    assert find_marker(crops / "runs/one", "train").exists()
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan"), -1.0])
@@ -233,7 +233,7 @@ def test_training_that_cannot_have_its_weights_leaves_no_unfinished_run(
     perform.perform("split", split.Options())
     with pytest.raises(PipelineError, match="--no-pretrained"):
         perform.perform("train", train.Options(run_name="one", model_name="efficientnet-b0"))
-    assert not marker_of(crops / "runs" / "one", "train").exists()
+    assert not find_marker(crops / "runs" / "one", "train").exists()
 
 
 def test_what_a_run_was_trained_with_is_checked_by_its_fingerprint(in_trained: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_refusal_after_a_file_below_a_sub_folder_changed_brings_no_old_record_
         perform.perform("trial", OptionsOfTrial())
     assert (trial / "isle" / "crop.jpg").read_text() == "new"
     assert not (trial / "trial.json").exists()
-    assert marker_of(trial, "trial").exists()
+    assert find_marker(trial, "trial").exists()
 
 
 def test_a_stage_that_another_process_ended_meanwhile_is_prepared_again(
@@ -335,4 +335,4 @@ def test_a_dry_run_has_no_record_and_leaves_the_one_that_is_there(trial: Path) -
     with pytest.raises(InputInvalid, match="too late"):
         perform.perform("trial", OptionsOfTrial(dry_run=True))
     assert (trial / "trial.json").exists()
-    assert not marker_of(trial, "trial").exists()
+    assert not find_marker(trial, "trial").exists()

@@ -70,7 +70,7 @@ def read_card(folder: Path) -> Card:
         card = Card(**content)
     except TypeError as error:
         raise InputInvalid(f"{path} is not a model card: {error}.") from error
-    wrong = [name for name, holds in _checks(card).items() if not holds]
+    wrong = [name for name, holds in _list_checks(card).items() if not holds]
     if wrong:
         raise InputInvalid(
             f"{path}: {wrong[0]} is {getattr(card, wrong[0])!r}, which it cannot be."
@@ -78,15 +78,15 @@ def read_card(folder: Path) -> Card:
     return card
 
 
-def _checks(card: Card) -> dict[str, bool]:
+def _list_checks(card: Card) -> dict[str, bool]:
     """Return for each field of a card whether it is what it has to be."""
     labels = card.labels if isinstance(card.labels, list) else []
     return {
         "model_name": networks.is_known(card.model_name),
         "labels": bool(labels) and all(isinstance(label, str) and label for label in labels),
         "image_size": type(card.image_size) is int and card.image_size > 0,
-        "mean": _three_numbers(card.mean),
-        "std": _three_numbers(card.std) and 0 not in card.std,
+        "mean": _are_three_numbers(card.mean),
+        "std": _are_three_numbers(card.std) and 0 not in card.std,
         "interpolation": card.interpolation in {mode.value for mode in v2.InterpolationMode},
         "temperature": card.temperature is None or _is_positive(card.temperature),
         "options": isinstance(card.options, dict),
@@ -97,7 +97,7 @@ def _is_positive(value: Any) -> bool:
     return type(value) in {int, float} and 0 < value < float("inf")
 
 
-def _three_numbers(values: Any) -> bool:
+def _are_three_numbers(values: Any) -> bool:
     is_list = isinstance(values, list) and len(values) == 3
     return is_list and all(type(value) in {int, float} for value in values)
 

@@ -42,10 +42,10 @@ class Kind(Protocol):
     def owns(self, network: nn.Module) -> bool:
         """Return whether a network is of this library."""
 
-    def pictures_of(self, model_name: str) -> Pictures:
+    def describe_pictures(self, model_name: str) -> Pictures:
         """Return what pictures a network was designed for."""
 
-    def source_of(self, model_name: str) -> str:
+    def find_source(self, model_name: str) -> str:
         """Return where the ImageNet weights are."""
 
     def read_pretrained(self, model_name: str, side_px: int | None) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ class Kind(Protocol):
     def build(self, model_name: str, labels: int, side_px: int | None) -> nn.Module:
         """Return a network with fresh weights."""
 
-    def head_of(self, network: Any) -> Any:
+    def find_head(self, network: Any) -> Any:
         """Return the last layer."""
 
     def extract_features(self, network: Any, pictures: Tensor) -> Any:
@@ -91,18 +91,18 @@ class Published:
         """Return whether a network is one of efficientnet-pytorch."""
         return isinstance(network, EfficientNet)
 
-    def pictures_of(self, model_name: str) -> Pictures:
+    def describe_pictures(self, model_name: str) -> Pictures:
         """Return what pictures a network was designed for."""
         return Pictures(int(efficientnet_params(model_name)[2]))
 
-    def source_of(self, model_name: str) -> str:
+    def find_source(self, model_name: str) -> str:
         """Return the address of the ImageNet weights."""
         return str(url_map[model_name])
 
     def read_pretrained(self, model_name: str, side_px: int | None) -> dict[str, Tensor]:  # noqa: ARG002
         """Return the ImageNet weights, which are for pictures of any side."""
         return dict(
-            torch.hub.load_state_dict_from_url(self.source_of(model_name), weights_only=True)
+            torch.hub.load_state_dict_from_url(self.find_source(model_name), weights_only=True)
         )
 
     def build(self, model_name: str, labels: int, side_px: int | None) -> nn.Module:  # noqa: ARG002
@@ -112,7 +112,7 @@ class Published:
         built: nn.Module = network
         return built
 
-    def head_of(self, network: Any) -> Any:
+    def find_head(self, network: Any) -> Any:
         """Return the last layer."""
         return network._fc
 
@@ -149,7 +149,7 @@ class Timm:
         """Return whether a network has what all those of timm have."""
         return hasattr(network, "get_classifier")
 
-    def pictures_of(self, model_name: str) -> Pictures:
+    def describe_pictures(self, model_name: str) -> Pictures:
         """Return what pictures a network was designed for."""
         published = import_timm().get_pretrained_cfg(model_name)
         is_known = published.interpolation in {"nearest", "bilinear", "bicubic"}
@@ -160,7 +160,7 @@ class Timm:
             interpolation=published.interpolation if is_known else "bicubic",
         )
 
-    def source_of(self, model_name: str) -> str:
+    def find_source(self, model_name: str) -> str:
         """Return where the ImageNet weights are."""
         return f"https://huggingface.co/timm ({model_name})"
 
@@ -172,7 +172,7 @@ class Timm:
         """Return a network with fresh weights."""
         return self._create(model_name, labels, side_px)
 
-    def head_of(self, network: Any) -> Any:
+    def find_head(self, network: Any) -> Any:
         """Return the last layer."""
         return network.get_classifier()
 
@@ -207,6 +207,6 @@ class Timm:
             raise OptionError(
                 f"{model_name} does not take pictures of --image-size {side_px}: {error}."
             ) from error
-        if not isinstance(self.head_of(network), nn.Module):  # one of its own, one of a teacher
+        if not isinstance(self.find_head(network), nn.Module):  # one of its own, one of a teacher
             raise OptionError(f"{model_name} has more than one head: choose another --model-name.")
         return network.train()

@@ -22,7 +22,7 @@ BATCH_NORM_MOMENTUM = 0.1
 KINDS: tuple[Kind, ...] = (Published(), Timm())  # the first that has a name builds it
 
 
-def kind_named(model_name: str) -> Kind:
+def find_kind_named(model_name: str) -> Kind:
     """Return the kind that has a network of this name.
 
     Raises:
@@ -39,7 +39,7 @@ def kind_named(model_name: str) -> Kind:
     )
 
 
-def kind_of(network: nn.Module) -> Kind:
+def find_kind_of(network: nn.Module) -> Kind:
     """Return the kind of a network that `build` made."""
     return next(kind for kind in KINDS if kind.owns(network))
 
@@ -47,18 +47,18 @@ def kind_of(network: nn.Module) -> Kind:
 def is_known(model_name: Any) -> bool:
     """Return whether `build` knows the name."""
     try:
-        return isinstance(model_name, str) and bool(kind_named(model_name))
+        return isinstance(model_name, str) and bool(find_kind_named(model_name))
     except OptionError:
         return False
 
 
-def pictures_of(model_name: str) -> Pictures:
+def describe_pictures(model_name: str) -> Pictures:
     """Return what pictures the network was designed for.
 
     Raises:
         OptionError: there is no such network.
     """
-    return kind_named(model_name).pictures_of(model_name)
+    return find_kind_named(model_name).describe_pictures(model_name)
 
 
 def build(model_name: str, labels: int, side_px: int | None = None) -> nn.Module:
@@ -67,22 +67,22 @@ def build(model_name: str, labels: int, side_px: int | None = None) -> nn.Module
     Raises:
         OptionError: there is no such network, or not for that side.
     """
-    network = kind_named(model_name).build(model_name, labels, side_px)
+    network = find_kind_named(model_name).build(model_name, labels, side_px)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = BATCH_NORM_MOMENTUM
     return network.to(memory_format=torch.channels_last)
 
 
-def head_of(network: nn.Module) -> nn.Module:
+def find_head(network: nn.Module) -> nn.Module:
     """Return the last layer, which is as wide as there are labels."""
-    head: nn.Module = kind_of(network).head_of(network)
+    head: nn.Module = find_kind_of(network).find_head(network)
     return head
 
 
 def head_names(network: nn.Module) -> set[str]:
     """Return the names of the head's tensors among those of the network."""
-    of_head = {id(tensor) for tensor in head_of(network).parameters()}
+    of_head = {id(tensor) for tensor in find_head(network).parameters()}
     return {name for name, tensor in network.named_parameters() if id(tensor) in of_head}
 
 
@@ -92,13 +92,13 @@ def extract_features(network: nn.Module, pictures: Tensor) -> Tensor:
     Of most networks it is (b, channels, rows, columns); see `has_channels_last`. Transformers may
     return tokens (b, tokens, channels).
     """
-    features: Tensor = kind_of(network).extract_features(network, pictures)
+    features: Tensor = find_kind_of(network).extract_features(network, pictures)
     return features
 
 
 def pool(network: nn.Module, features: Tensor) -> Tensor:
     """Return the embeddings (b, width) of features, which are what the head takes."""
-    embeddings: Tensor = kind_of(network).pool(network, features)
+    embeddings: Tensor = find_kind_of(network).pool(network, features)
     return embeddings
 
 
@@ -114,7 +114,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     It predicts the same, to rounding, in less time; it can no longer be trained. A network whose
     kind does not say which norm follows which convolution is copied as it is.
     """
-    norm_after = kind_of(network).norm_after
+    norm_after = find_kind_of(network).norm_after
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
         for name, norm in norm_after.items():

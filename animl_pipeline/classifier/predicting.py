@@ -76,10 +76,10 @@ class CropsWithSpread(Dataset[tuple[Tensor, int, int, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int, Tensor]:
         picture, truth, read = self.crops[index]
-        return picture, truth, read, colour_spread(picture * self.std + self.mean)
+        return picture, truth, read, measure_colour_spread(picture * self.std + self.mean)
 
 
-def colour_spread(shown: Tensor) -> Tensor:
+def measure_colour_spread(shown: Tensor) -> Tensor:
     """Return the mean largest difference between two channels (a scalar) of a picture, 0 to 1.
 
     `shown` (3, h, w) is from 0 to 1. Rows and columns that are black from end to end are padding,

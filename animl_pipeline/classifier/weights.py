@@ -89,13 +89,13 @@ def read_pretrained(model_name: str, side_px: int | None = None) -> dict[str, Te
     Raises:
         WeightsMissing: they cannot be had here.
     """
-    kind = networks.kind_named(model_name)
+    kind = networks.find_kind_named(model_name)
     try:
         return kind.read_pretrained(model_name, side_px)
     except (*DAMAGE, UnpicklingError) as error:  # an OSError where there is no network
         raise WeightsMissing(
             f"The ImageNet weights of {model_name} cannot be had here ({shorten(error)}). Fetch "
-            f"{kind.source_of(model_name)} elsewhere and give it with --weights FILE, or train "
+            f"{kind.find_source(model_name)} elsewhere and give it with --weights FILE, or train "
             "from scratch with --no-pretrained (it needs many more crops)."
         ) from error
 

@@ -14,7 +14,7 @@ from animl_pipeline.cli.errors import report_errors
 from animl_pipeline.cli.guesses import suggest
 from animl_pipeline.cli.help import HELP_OF_RUN, RUN, WIDTH_MAX, write_panel
 from animl_pipeline.running import progress
-from animl_pipeline.running.stage import registry
+from animl_pipeline.running.stage import list_stages
 
 SPINS = "10000"
 HELP = """From camera-trap labels and images to a trained, honestly evaluated species classifier.
@@ -37,7 +37,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names, in the order of work."""
-        return [*registry(), RUN]
+        return [*list_stages(), RUN]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, or None where there is none of this name."""
@@ -61,7 +61,7 @@ class Commands(click.Group):
         options = [param.get_help_record(ctx) for param in self.get_params(ctx)]
         write_panel(formatter, "Options", [row for row in options if row])
         panels: dict[str, list[tuple[str, str]]] = {"In the order of work": []}
-        for name, entry in registry().items():
+        for name, entry in list_stages().items():
             panels.setdefault(entry.panel, []).append((name, entry.help))
         panels.setdefault("Beside it", []).append((RUN, HELP_OF_RUN.partition("\n")[0]))
         for title, rows in panels.items():

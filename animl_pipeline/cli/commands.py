@@ -10,9 +10,9 @@ from animl_pipeline.cli.errors import EXIT_TOO_MANY_FAILED, fail, report_errors
 from animl_pipeline.cli.help import HELP_OF_RUN, RUN, write_examples, write_panel
 from animl_pipeline.errors import OptionError
 from animl_pipeline.running import processes, progress, project
-from animl_pipeline.running.options import Knob, dashed, knobs, make_options, parts_of
+from animl_pipeline.running.options import Knob, dash_name, list_knobs, list_parts, make_options
 from animl_pipeline.running.perform import perform as perform_stage
-from animl_pipeline.running.stage import load, registry
+from animl_pipeline.running.stage import list_stages, load
 
 AS_IT_IS = "\b"  # before a paragraph of help whose lines are to stay as they are
 METAVARS = {int: "INTEGER", float: "FLOAT", str: "TEXT", Path: "PATH"}
@@ -76,19 +76,21 @@ class StageCommand(click.Command):
     def __init__(self, name: str) -> None:
         """Make the command of a stage."""
         stage = load(name)
-        self.entry, self.knobs = registry()[name], knobs(stage.Options)
+        self.entry, self.knobs = list_stages()[name], list_knobs(stage.Options)
 
         def run(**values: Any) -> None:
             with report_errors():
-                perform_and_report(name, make_options(stage.Options, _given(values), is_text=True))
+                perform_and_report(
+                    name, make_options(stage.Options, _select_given(values), is_text=True)
+                )
 
         _, _, files = (stage.__doc__ or "").partition("\n\n")
         super().__init__(
             name,
             callback=run,
             help=f"{self.entry.help}\n\n{AS_IT_IS}\n{files}",
-            params=[_option_of(knob) for knob in self.knobs]
-            + [_argument_of(knob) for knob in self.knobs if knob.positional],
+            params=[_make_option(knob) for knob in self.knobs]
+            + [_make_argument(knob) for knob in self.knobs if knob.positional],
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -108,7 +110,7 @@ class StageCommand(click.Command):
         """Write a panel for each subject, then the examples."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for knob in self.knobs:
-            panels.setdefault(knob.panel, []).append((_names(knob), describe(knob)))
+            panels.setdefault(knob.panel, []).append((_write_names(knob), describe(knob)))
         for title, rows in panels.items():
             write_panel(formatter, title, rows)
         options = [param.get_help_record(ctx) for param in self.get_params(ctx)]
@@ -116,39 +118,39 @@ class StageCommand(click.Command):
         write_examples(formatter, self.entry.examples)
 
 
-def _option_of(knob: Knob) -> click.Option:
-    name = dashed(knob.name)
-    if bool in parts_of(knob.kind):
+def _make_option(knob: Knob) -> click.Option:
+    name = dash_name(knob.name)
+    if bool in list_parts(knob.kind):
         # A switch that is off has one name: `--dry-run`, without a `--no-dry-run` to read past.
-        name += dashed(f"/no_{knob.name}").replace("--/no", "/--no") if knob.default else ""
+        name += dash_name(f"/no_{knob.name}").replace("--/no", "/--no") if knob.default else ""
         return click.Option([name, knob.name], is_flag=True, default=None)
-    kind = click.Path() if Path in parts_of(knob.kind) else Text(knob.choices)
+    kind = click.Path() if Path in list_parts(knob.kind) else Text(knob.choices)
     return click.Option([name, knob.name], type=kind, help=knob.help)
 
 
-def _argument_of(knob: Knob) -> click.Argument:
+def _make_argument(knob: Knob) -> click.Argument:
     return click.Argument(
         [ARGUMENT + knob.name], required=False, type=click.Path(), metavar=f"[{knob.name.upper()}]"
     )
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _select_given(values: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given, those without their name among the others."""
     given = {name: value for name, value in values.items() if value is not None}
     for name in [name for name in given if name.startswith(ARGUMENT)]:
         option = name.removeprefix(ARGUMENT)
         if option in given:
-            raise OptionError(f"{dashed(option)} is given twice, with its name and without.")
+            raise OptionError(f"{dash_name(option)} is given twice, with its name and without.")
         given[option] = given.pop(name)
     return given
 
 
-def _names(knob: Knob) -> str:
+def _write_names(knob: Knob) -> str:
     """Return an option as help shows it, with what it takes."""
-    name = dashed(knob.name)
-    kinds = parts_of(knob.kind)
+    name = dash_name(knob.name)
+    kinds = list_parts(knob.kind)
     if bool in kinds:
-        return f"{name} / {dashed(f'no_{knob.name}')}" if knob.default else name
+        return f"{name} / {dash_name(f'no_{knob.name}')}" if knob.default else name
     words = [METAVARS[kind] for kind in kinds if kind in METAVARS]
     return f"{name} {'|'.join(words + knob.choices)}"
 
@@ -159,7 +161,7 @@ def describe(knob: Knob) -> str:
     if knob.is_required:
         facts.append("required")
     elif isinstance(knob.default, bool):
-        facts += [f"default: {dashed(knob.name)[2:]}"] * knob.default
+        facts += [f"default: {dash_name(knob.name)[2:]}"] * knob.default
     elif knob.default not in (None, ""):
         facts.append(f"default: {knob.default}")
     if knob.low is not None and knob.high is not None:

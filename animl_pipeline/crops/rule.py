@@ -8,7 +8,7 @@ from animl_pipeline import boxes
 from animl_pipeline.crops.settings import CropRule
 from animl_pipeline.files import whole
 from animl_pipeline.files.names import NAME_BYTES_MAX
-from animl_pipeline.running.options import knobs
+from animl_pipeline.running.options import list_knobs
 
 CROP_MARK = "___"  # between the name of the image and that of the box
 
@@ -35,6 +35,6 @@ def read_crop_rule(crops_dir: Path) -> dict[str, Any]:
     record = crops_dir / "crop.json"
     if record.exists():
         options = whole.read_json(record, written_by="`pipeline crop`")["options"]
-        names = [knob.name for knob in knobs(CropRule)]
+        names = [knob.name for knob in list_knobs(CropRule)]
         rule |= {name: options[name] for name in names if name in options}
     return rule

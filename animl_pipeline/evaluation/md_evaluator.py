@@ -59,7 +59,7 @@ def _measure_overall(predictions: Predictions) -> dict[str, float]:
         predictions.probabilities[np.arange(len(predictions)), predictions.truth],
         _weigh_labels(predictions),
     )
-    loss = metrics.row_log_losses(predictions)
+    loss = metrics.compute_row_log_losses(predictions)
     overall = {"loss": float(loss.mean()), "loss_weighted": float((loss * weights).mean())}
     ahead = (predictions.probabilities > own[:, None]).sum(axis=1)
     inside = {k: predictions.right if k == 1 else ahead < k for k in TOP}

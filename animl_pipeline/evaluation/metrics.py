@@ -53,7 +53,11 @@ def compute_metrics(predictions: Predictions, weights: Floats) -> Metrics:
     is_own = (predictions.truth[:, None] == np.arange(c)).ravel()
     overall = {
         "accuracy": divide(hits.sum(axis=0), n),
-        **{f"top_{k}_accuracy": _top_accuracy(predictions, k, weights) for k in TOP if k < c},
+        **{
+            f"top_{k}_accuracy": _compute_top_accuracy(predictions, k, weights)
+            for k in TOP
+            if k < c
+        },
         "balanced_accuracy": average_present(recall, present),
         "macro_average_precision": average_present(aps, present),
         "weighted_average_precision": divide((np.nan_to_num(aps) * of_label).sum(axis=0), n),
@@ -64,14 +68,14 @@ def compute_metrics(predictions: Predictions, weights: Floats) -> Metrics:
         "macro_precision": average_present(np.nan_to_num(precision), present),
         "macro_recall": average_present(recall, present),
         "macro_f1": average_present(f1, present),
-        "log_loss": divide(_sum_rows(predictions, row_log_losses(predictions), weights), n),
+        "log_loss": divide(_sum_rows(predictions, compute_row_log_losses(predictions), weights), n),
         "ece": divide(_sum_calibration_gaps(predictions, weights), n),
     }
     f1 = np.where(present, f1, np.nan)
     of_labels = {"average_precision": aps, "precision": precision, "recall": recall, "f1": f1}
     return Metrics(
         overall,
-        {name: _by_label(predictions, rows) for name, rows in of_labels.items()},
+        {name: _score_by_label(predictions, rows) for name, rows in of_labels.items()},
     )
 
 
@@ -89,15 +93,15 @@ def compute_headline(
     aps = compute_label_aps(predictions, weights)
     return Metrics(
         {"accuracy": divide(hits, n), "macro_average_precision": average_macro(predictions, aps)},
-        {"average_precision": _by_label(predictions, aps)},
+        {"average_precision": _score_by_label(predictions, aps)},
     )
 
 
-def _by_label(predictions: Predictions, rows: Floats) -> dict[str, Floats]:
+def _score_by_label(predictions: Predictions, rows: Floats) -> dict[str, Floats]:
     return dict(zip(predictions.labels, rows, strict=True))
 
 
-def row_log_losses(predictions: Predictions) -> Floats:
+def compute_row_log_losses(predictions: Predictions) -> Floats:
     """Return -log of the probability of the true label (n,), kept finite: the log loss of each."""
     own = predictions.probabilities[np.arange(len(predictions)), predictions.truth]
     own = own / predictions.probabilities.sum(axis=1)
@@ -114,7 +118,7 @@ def _sum_calibration_gaps(predictions: Predictions, weights: Floats) -> Floats:
     return np.asarray(np.abs(gaps).sum(axis=0))
 
 
-def _top_accuracy(predictions: Predictions, k: int, weights: Floats) -> Floats:
+def _compute_top_accuracy(predictions: Predictions, k: int, weights: Floats) -> Floats:
     """Return the share whose label is among the k most probable, ties broken as scikit-learn."""
     own = predictions.probabilities[np.arange(len(predictions)), predictions.truth][:, None]
     later = np.arange(len(predictions.labels)) > predictions.truth[:, None]
@@ -145,7 +149,7 @@ def measure_calibration(predictions: Predictions) -> dict[str, Any]:
     n = len(predictions)
     gaps = _sum_calibration_gaps(predictions, np.ones((predictions.groups, 1)))
     return {
-        "log_loss": float(row_log_losses(predictions).mean()),
+        "log_loss": float(compute_row_log_losses(predictions).mean()),
         "ece": float(gaps[0] / n),
         "reliability": calibration.measure_reliability(
             predictions.probabilities, predictions.truth
@@ -157,7 +161,10 @@ def compare_log_loss(before: Predictions, after: Predictions) -> dict[str, Any]:
     """Return by how much log loss rises (below 0: falls) on the same rows, with its interval."""
     weights = intervals.leave_one_out(before.groups)
     n = _sum_rows(before, np.ones(len(before)), weights)
-    change = divide(_sum_rows(before, row_log_losses(after) - row_log_losses(before), weights), n)
+    change = divide(
+        _sum_rows(before, compute_row_log_losses(after) - compute_row_log_losses(before), weights),
+        n,
+    )
     return {
         "log_loss": float(change[0]),
         "interval": intervals.jackknife(change, scale="plain"),

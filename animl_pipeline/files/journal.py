@@ -14,7 +14,7 @@ def read_journal(path: Path, header: Any = None) -> Iterator[Any]:
 
     Lines that were cut off, by a crash or a full disk, are left out.
     """
-    lines = _whole_lines(path, _line(header)).splitlines()
+    lines = _read_whole_lines(path, _make_line(header)).splitlines()
     for line in lines[header is not None :]:
         with contextlib.suppress(ValueError):
             yield json.loads(line)
@@ -36,19 +36,19 @@ class Journal:
             syncs: every line is on the disk, not only with the system, before the next.
         """
         self.path = path
-        self._header = _line(header)
+        self._header = _make_line(header)
         self._syncs = syncs
         # Unbuffered: a line is one write, so threads do not mix and a crash cuts but the last.
         self._file = path.open("ab", buffering=0)
         # In place, as somebody may hold a lock on the file.
-        kept = len(_whole_lines(path, self._header))
+        kept = len(_read_whole_lines(path, self._header))
         self._file.truncate(kept)
         if not kept:
             self._file.write(self._header)
 
     def append(self, value: Any) -> None:
         """Add a value as a line."""
-        self._file.write(_line(value))
+        self._file.write(_make_line(value))
         if self._syncs:
             os.fsync(self._file.fileno())
 
@@ -73,12 +73,12 @@ class Journal:
         self.close()
 
 
-def _line(value: Any) -> bytes:
+def _make_line(value: Any) -> bytes:
     """Return a value as a line; of None, as there is no header, nothing."""
     return b"" if value is None else json.dumps(value, sort_keys=True).encode() + b"\n"
 
 
-def _whole_lines(path: Path, header: bytes) -> bytes:
+def _read_whole_lines(path: Path, header: bytes) -> bytes:
     data = path.read_bytes() if path.exists() else b""
     lines = data[: data.rfind(b"\n") + 1]
     return lines if lines.startswith(header) else b""

@@ -27,10 +27,10 @@ def explain_unsafe(name: str) -> str:
     >>> explain_unsafe("C:\\pictures\\1.jpg")
     'is an absolute path'
     """
-    return next(_reasons(name), "")
+    return next(_list_reasons(name), "")
 
 
-def _reasons(name: str) -> Iterator[str]:
+def _list_reasons(name: str) -> Iterator[str]:
     parts = BETWEEN_PARTS.split(name)  # as Windows would read it, too
     if not name.strip() or parts[-1] in {"", "."}:
         yield "is empty"

@@ -52,16 +52,16 @@ def write_lines(path: Path, content: dict[str, Any]) -> None:
             file.write(f"{opens}\n {json.dumps(key)}: ")
             opens = ","
             if not isinstance(value, Iterator):
-                file.write(_line(value))
+                file.write(_make_line(value))
                 continue
             file.write("[")
             for number, item in enumerate(value):
-                file.write(("," if number else "") + "\n  " + _line(item))
+                file.write(("," if number else "") + "\n  " + _make_line(item))
             file.write("\n ]")
         file.write("\n}\n")
 
 
-def _line(value: Any) -> str:
+def _make_line(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 

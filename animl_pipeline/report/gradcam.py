@@ -22,7 +22,7 @@ def compute_heat(network: nn.Module, picture: torch.Tensor, label: int) -> NDArr
     """
     with torch.enable_grad():
         features = networks.extract_features(network, picture[None]).detach().requires_grad_()
-        logits = networks.head_of(network)(networks.pool(network, features))
+        logits = networks.find_head(network)(networks.pool(network, features))
         (gradient,) = torch.autograd.grad(logits[0, label], features)
     if features.dim() != 4:
         return np.zeros((1, 1))

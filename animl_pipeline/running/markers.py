@@ -6,10 +6,10 @@ from pathlib import Path
 
 from animl_pipeline.artifacts.names import explain_origin
 from animl_pipeline.errors import InputInvalid, InputMissing
-from animl_pipeline.running.stage import registry
+from animl_pipeline.running.stage import list_stages
 
 
-def marker_of(folder: Path, stage: str) -> Path:
+def find_marker(folder: Path, stage: str) -> Path:
     """Return the marker of a stage that writes to `folder`.
 
     A stage may keep in it what an interrupted run had finished, one line per item.
@@ -39,14 +39,14 @@ def refuse_unfinished(folder: Path, *, but: str) -> None:
 
     The folder may be one of several that a stage makes (dataset/fold_0).
     """
-    for where, (stage, entry) in itertools.product((folder, folder.parent), registry().items()):
+    for where, (stage, entry) in itertools.product((folder, folder.parent), list_stages().items()):
         if stage != but and not entry.is_one_file:
             refuse_unfinished_stage(where, stage)
 
 
 def refuse_unfinished_stage(folder: Path, stage: str) -> None:
     """Raise InputInvalid if this stage, which writes to `folder`, has not ended."""
-    if marker_of(folder, stage).exists():
+    if find_marker(folder, stage).exists():
         raise InputInvalid(
             f"`pipeline {stage}` into {folder} was interrupted, or is running now: "
             f"run `pipeline {stage}` again (it goes on where it stopped), then this."

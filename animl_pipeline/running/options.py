@@ -80,7 +80,9 @@ def settings(cls: type[T]) -> type[T]:
         OptionError: (of the class) a value is of another type or beyond its limits.
     """
     for name, hint in inspect.get_annotations(cls).items():
-        if any(isinstance(part, type) and issubclass(part, Path | Enum) for part in parts_of(hint)):
+        if any(
+            isinstance(part, type) and issubclass(part, Path | Enum) for part in list_parts(hint)
+        ):
             cls.__annotations__[name] = Annotated[hint, pydantic.Strict(False)]
     made: Any = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=CONFIG)(cls)
     check = made.__init__
@@ -117,22 +119,24 @@ class Knob:
     @property
     def choices(self) -> list[str]:
         """The words there are to choose among; none of a number or of free text."""
-        return [word for part in parts_of(self.kind) for word in _words(part)]
+        return [word for part in list_parts(self.kind) for word in _list_words(part)]
 
 
-def knobs(options_type: type[Any]) -> list[Knob]:
+def list_knobs(options_type: type[Any]) -> list[Knob]:
     """Return the options of a settings class, group by group as its bases are."""
     owners: dict[str, type[Any]] = {}
     for cls in options_type.__mro__:
         for name in inspect.get_annotations(cls):
             owners.setdefault(name, cls)
     fields = options_type.__pydantic_fields__
-    return [_knob(name, fields[name], cls) for name, cls in owners.items() if name in fields]
+    return [_make_knob(name, fields[name], cls) for name, cls in owners.items() if name in fields]
 
 
-def _knob(name: str, field: Any, owner: type[Any]) -> Knob:
+def _make_knob(name: str, field: Any, owner: type[Any]) -> Knob:
     extra = field.json_schema_extra
-    limits = [limit for part in (field, *get_args(field.annotation)) for limit in _limits(part)]
+    limits = [
+        limit for part in (field, *get_args(field.annotation)) for limit in _list_limits(part)
+    ]
     low = [limit.ge for limit in limits if isinstance(limit, Ge)]
     high = [limit.le for limit in limits if isinstance(limit, Le)]
     return Knob(
@@ -147,31 +151,31 @@ def _knob(name: str, field: Any, owner: type[Any]) -> Knob:
     )
 
 
-def _limits(part: Any) -> list[Any]:
+def _list_limits(part: Any) -> list[Any]:
     metadata: Any = getattr(part, "__metadata__", None) or getattr(part, "metadata", ())
     return [limit for item in metadata for limit in getattr(item, "metadata", [item])]
 
 
-def parts_of(kind: Any) -> list[Any]:
+def list_parts(kind: Any) -> list[Any]:
     """Return the types a value may have: those of a union, None left out."""
     if get_origin(kind) is Annotated:
-        return parts_of(get_args(kind)[0])
+        return list_parts(get_args(kind)[0])
     if get_origin(kind) in {Union, UnionType}:
-        return [part for arg in get_args(kind) for part in parts_of(arg)]
+        return [part for arg in get_args(kind) for part in list_parts(arg)]
     return [] if kind is NoneType else [kind]
 
 
-def _words(part: Any) -> list[str]:
+def _list_words(part: Any) -> list[str]:
     if get_origin(part) is Literal:
         return [str(word) for word in get_args(part)]
     is_choice = isinstance(part, type) and issubclass(part, Enum)
     return [str(choice.value) for choice in part] if is_choice else []
 
 
-def dashed(name: str) -> str:
+def dash_name(name: str) -> str:
     """Return an option as the command line names it.
 
-    >>> dashed("batch_size")
+    >>> dash_name("batch_size")
     '--batch-size'
     """
     return f"--{name.replace('_', '-')}"
@@ -182,7 +186,7 @@ def make_options(
     values: dict[str, Any],
     *,
     is_text: bool = False,
-    name_of: Callable[[str], str] = dashed,
+    name_of: Callable[[str], str] = dash_name,
 ) -> T:
     """Return the options with these values.
 
@@ -209,14 +213,14 @@ def make_options(
 def _explain(
     options_type: type[Any],
     error: pydantic.ValidationError,
-    name_of: Callable[[str], str] = dashed,
+    name_of: Callable[[str], str] = dash_name,
     *,
     is_text: bool = False,
 ) -> str:
     """Return what is wrong with the first value that is wrong, and what it is to be."""
     problem = error.errors()[0]
     name = str(problem["loc"][0])
-    knob = next((knob for knob in knobs(options_type) if knob.name == name), None)
+    knob = next((knob for knob in list_knobs(options_type) if knob.name == name), None)
     if knob is None:
         return f"There is no option {name_of(name)}."
     if problem["type"].startswith("missing"):
@@ -239,7 +243,7 @@ def _describe(knob: Knob, problem: ErrorDetails, *, is_text: bool) -> str:
             if knob.low is not None
             else (f"it is {knob.high:g} at most.")
         )
-    words = [KINDS[part] for part in parts_of(knob.kind) if part in KINDS]
+    words = [KINDS[part] for part in list_parts(knob.kind) if part in KINDS]
     words += [f"one of {', '.join(knob.choices)}"] if len(knob.choices) > 1 else knob.choices
     sentence = f"it is {' or '.join(words)}."
     if isinstance(value, str):
@@ -250,28 +254,28 @@ def _describe(knob: Knob, problem: ErrorDetails, *, is_text: bool) -> str:
     return sentence
 
 
-def plain_values(options: Any) -> dict[str, Any]:
+def make_plain(options: Any) -> dict[str, Any]:
     """Return the options as a record keeps them: paths as text."""
-    values = {knob.name: getattr(options, knob.name) for knob in knobs(type(options))}
-    return {name: _plain(value) for name, value in values.items()}
+    values = {knob.name: getattr(options, knob.name) for knob in list_knobs(type(options))}
+    return {name: _make_plain_value(value) for name, value in values.items()}
 
 
-def _plain(value: Any) -> Any:
+def _make_plain_value(value: Any) -> Any:
     return value.as_posix() if isinstance(value, Path) else value
 
 
-def command_line(name: str, options_type: type[Any], values: dict[str, Any]) -> str:
+def write_command_line(name: str, options_type: type[Any], values: dict[str, Any]) -> str:
     """Return the command that has these options, without those that have their default."""
-    return " ".join(["pipeline", name, *_arguments(options_type, values)])
+    return " ".join(["pipeline", name, *_write_arguments(options_type, values)])
 
 
-def _arguments(options_type: type[Any], values: dict[str, Any]) -> Iterator[str]:
-    for knob in knobs(options_type):
+def _write_arguments(options_type: type[Any], values: dict[str, Any]) -> Iterator[str]:
+    for knob in list_knobs(options_type):
         value = values.get(knob.name, knob.default)
-        if value is None or value == _plain(knob.default):
+        if value is None or value == _make_plain_value(knob.default):
             continue
         if isinstance(value, bool):
-            yield dashed(knob.name) if value else dashed(f"no_{knob.name}")
+            yield dash_name(knob.name) if value else dash_name(f"no_{knob.name}")
         else:
-            yield dashed(knob.name)
+            yield dash_name(knob.name)
             yield shlex.quote(str(value))

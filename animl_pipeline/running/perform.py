@@ -8,10 +8,10 @@ from typing import Any
 from animl_pipeline.errors import OptionError
 from animl_pipeline.files import folders, whole
 from animl_pipeline.running import processes
-from animl_pipeline.running.markers import marker_of
-from animl_pipeline.running.options import plain_values
+from animl_pipeline.running.markers import find_marker
+from animl_pipeline.running.options import make_plain
 from animl_pipeline.running.progress import mention
-from animl_pipeline.running.stage import Counts, Plan, Stage, load, registry
+from animl_pipeline.running.stage import Counts, Plan, Stage, list_stages, load
 
 
 def perform(name: str, options: Any) -> Counts:
@@ -20,7 +20,7 @@ def perform(name: str, options: Any) -> Counts:
     What is refused is refused before anything is written. A dry run writes nothing, so it has no
     record. Of several processes the first one writes it.
     """
-    if processes.count() > 1 and not registry()[name].is_for_several:
+    if processes.count() > 1 and not list_stages()[name].is_for_several:
         raise OptionError(f"`pipeline {name}` is one process: run it without torchrun.")
     stage = load(name)
     asked_ns = time.time_ns()
@@ -36,7 +36,7 @@ def perform(name: str, options: Any) -> Counts:
 
 def _record(name: str, options: Any, plan: Plan, stage: Stage, *, asked_ns: int) -> Counts:
     """Run a stage and write its record; until then a marker says that the folder is unfinished."""
-    marker, record = marker_of(plan.folder, name), plan.folder / f"{name}.json"
+    marker, record = find_marker(plan.folder, name), plan.folder / f"{name}.json"
     digests = {path.as_posix(): whole.digest(path, "sha256") for path in plan.inputs}
     start = time.monotonic()
     mention(f"{name}: reads {', '.join(digests) or 'no table'}; writes to {plan.folder}")
@@ -52,7 +52,7 @@ def _record(name: str, options: Any, plan: Plan, stage: Stage, *, asked_ns: int)
             {
                 "stage": name,
                 "version": version("animl-pipeline"),
-                "options": plain_values(options),
+                "options": make_plain(options),
                 "counts": counts.items,
                 "seconds": round(time.monotonic() - start, 3),
                 "inputs": digests,

@@ -109,7 +109,9 @@ class Bar:
         self._task: Any = None
         if not _is_quiet and sys.stderr.isatty():
             self._drawn = _draw(title)
-            self._task = self._drawn.add_task("", total=total, completed=done, **self._fields())
+            self._task = self._drawn.add_task(
+                "", total=total, completed=done, **self._make_fields()
+            )
             self._drawn.start()
             _bars.append(self)
 
@@ -150,11 +152,11 @@ class Bar:
     ) -> None:
         self.close()
 
-    def _fields(self) -> dict[str, str]:
+    def _make_fields(self) -> dict[str, str]:
         count = f"{self._done:,} of {self._total:,} {self._unit}s"
-        return {"count": count, "left": self._left(), "note": self._note}
+        return {"count": count, "left": self._estimate_left(), "note": self._note}
 
-    def _left(self) -> str:
+    def _estimate_left(self) -> str:
         """Return how long the rest takes at the speed so far."""
         done, seconds = self._done - self._first, time.monotonic() - self._start
         if not done or self._done >= self._total:
@@ -163,10 +165,10 @@ class Bar:
 
     def _show(self) -> None:
         if self._drawn:
-            self._drawn.update(self._task, completed=self._done, **self._fields())
+            self._drawn.update(self._task, completed=self._done, **self._make_fields())
             self._drawn.refresh()
         elif not _is_quiet:
-            words = [word for word in self._fields().values() if word]
+            words = [word for word in self._make_fields().values() if word]
             print(f"{self._title}: {', '.join(words)}", file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from animl_pipeline.errors import InputInvalid, InputMissing, OptionError
-from animl_pipeline.running.options import knobs, make_options
-from animl_pipeline.running.stage import load, registry
+from animl_pipeline.running.options import list_knobs, make_options
+from animl_pipeline.running.stage import list_stages, load
 
 OUTPUTS = ("output_dir", "output_file", "logdir")  # the options that say where a stage writes
 
@@ -25,10 +25,10 @@ def read(path: Path) -> list[tuple[str, Any]]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputInvalid(f"{path} is not a TOML file: {error}.") from error
     for section in content:
-        _match(section, tuple(registry()), f"{path}: there is no stage")
+        _match(section, tuple(list_stages()), f"{path}: there is no stage")
     if not content:
         raise InputInvalid(f"{path} has no section; `pipeline run --help` shows one.")
-    sections = [name for name in registry() if name in content]
+    sections = [name for name in list_stages() if name in content]
     stages = [(name, _read_section(name, content[name], f"{path}: [{name}]")) for name in sections]
     _refuse_folds(dict(stages), path)
     return stages
@@ -59,7 +59,7 @@ def require_files(path: Path, stages: list[tuple[str, Any]]) -> None:
     """
     made: list[Path] = []
     for name, options in stages:
-        for knob in knobs(type(options)):
+        for knob in list_knobs(type(options)):
             value = getattr(options, knob.name)
             if knob.name in OUTPUTS:
                 made += [value] if value else []
@@ -75,7 +75,7 @@ def _read_section(name: str, section: Any, where: str) -> Any:
     if not isinstance(section, dict):
         raise InputInvalid(f"{where} is to be a section, not a value.")
     options_type = load(name).Options
-    names = tuple(knob.name for knob in knobs(options_type))
+    names = tuple(knob.name for knob in list_knobs(options_type))
     values: dict[str, Any] = {}
     for key, value in section.items():
         field = _match(key.replace("-", "_"), names, f"{where} has no option")

@@ -65,7 +65,7 @@ class Stage(Protocol):
         """Write; it may be killed, and may not refuse."""
 
 
-def registry() -> dict[str, Entry]:
+def list_stages() -> dict[str, Entry]:
     """Return every stage by its name, in the order of work."""
     entries: dict[str, Entry] = importlib.import_module("animl_pipeline.stages").STAGES
     return entries

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from animl_pipeline.catalogue.animl import ARCHIVE_BUCKET, SERVING_BUCKET
 from animl_pipeline.errors import OptionError
-from animl_pipeline.running.options import dashed, knobs
+from animl_pipeline.running.options import dash_name, list_knobs
 from animl_pipeline.sources.bucket import Bucket
 from animl_pipeline.sources.folder import Folder
 from animl_pipeline.sources.settings import BucketAccess, SourceSettings
@@ -52,9 +52,9 @@ def _choose_bucket(options: SourceSettings, key_field: str) -> str:
 
 
 def _refuse_options_of_bucket(options: SourceSettings) -> None:
-    names = {"bucket", *(knob.name for knob in knobs(BucketAccess))}
-    for knob in knobs(SourceSettings):
+    names = {"bucket", *(knob.name for knob in list_knobs(BucketAccess))}
+    for knob in list_knobs(SourceSettings):
         if knob.name in names and getattr(options, knob.name) != knob.default:
             raise OptionError(
-                f"{dashed(knob.name)} is of S3, and --source is no bucket: leave one out."
+                f"{dash_name(knob.name)} is of S3, and --source is no bucket: leave one out."
             )

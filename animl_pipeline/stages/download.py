@@ -18,7 +18,7 @@ from animl_pipeline.artifacts import names
 from animl_pipeline.artifacts.tables import LEDGER
 from animl_pipeline.files import whole
 from animl_pipeline.formats import readers
-from animl_pipeline.running.markers import marker_of, require_inputs
+from animl_pipeline.running.markers import find_marker, require_inputs
 from animl_pipeline.running.options import option, settings
 from animl_pipeline.running.stage import Counts
 from animl_pipeline.running.stage import Plan as StagePlan
@@ -81,7 +81,7 @@ def prepare(options: Options) -> Plan:
         todo = find_todo(
             rows,
             folder=options.output_dir,
-            journal=marker_of(options.output_dir, "download"),
+            journal=find_marker(options.output_dir, "download"),
             has_bare_ids=key_field in FIELDS_OF_ANIML,
         )
     if todo or options.dry_run:
@@ -111,7 +111,7 @@ def run(plan: Plan) -> Counts:
             plan.rows,
             source,
             folder=plan.folder,
-            journal=marker_of(plan.folder, "download"),
+            journal=find_marker(plan.folder, "download"),
             at_a_time=options.workers,
         )
     return _count(plan.rows, options)

@@ -15,7 +15,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from animl_pipeline.evaluation.settings import Settings
-from animl_pipeline.running.options import command_line, plain_values, settings
+from animl_pipeline.running.options import make_plain, settings, write_command_line
 from animl_pipeline.running.stage import Counts, load
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def run(plan: "EvaluationPlan") -> Counts:
     from animl_pipeline.report.outputs import summarize, write_outputs
     from animl_pipeline.runs.policy import write_policy
 
-    train = command_line("train", load("train").Options, plan.predictor.card.options)
+    train = write_command_line("train", load("train").Options, plan.predictor.card.options)
     evaluation = evaluate(
-        plan, [train, command_line("evaluate", Options, plain_values(plan.settings))]
+        plan, [train, write_command_line("evaluate", Options, make_plain(plan.settings))]
     )
     content = evaluation.document
     for warning in content.warnings:

@@ -17,7 +17,7 @@ from animl_pipeline.running import processes
 
 
 @cache
-def _cpu_group() -> Any:
+def _make_cpu_group() -> Any:
     """Return a group that speaks over the CPU, so that agreeing does not wait for the GPU."""
     return dist.new_group(backend="gloo")
 
@@ -27,7 +27,7 @@ def find_largest(value: int) -> int:
     if processes.count() == 1:
         return value
     largest = torch.tensor(value)
-    dist.all_reduce(largest, dist.ReduceOp.MAX, group=_cpu_group())
+    dist.all_reduce(largest, dist.ReduceOp.MAX, group=_make_cpu_group())
     return int(largest)
 
 
@@ -36,7 +36,7 @@ def sum_up(*values: float) -> list[float]:
     if processes.count() == 1:
         return list(values)
     sums = torch.tensor(values, dtype=torch.float64)
-    dist.all_reduce(sums, group=_cpu_group())
+    dist.all_reduce(sums, group=_make_cpu_group())
     return [float(value) for value in sums]
 
 
@@ -55,7 +55,7 @@ def gather_outputs(outputs: Outputs | None, n: int) -> Outputs:
     if processes.count() == 1:
         shares = [outputs]
     else:
-        dist.all_gather_object(shares, outputs, group=_cpu_group())
+        dist.all_gather_object(shares, outputs, group=_make_cpu_group())
     ranks = [rank for rank, share in enumerate(shares) if share is not None]
     order = np.argsort(np.concatenate([np.arange(n)[rank :: len(shares)] for rank in ranks]))
     gathered = [share for share in shares if share is not None]

@@ -32,7 +32,7 @@ def set_train_mode(network: nn.Module, *, is_frozen: bool) -> None:
     In eval mode a batch norm keeps its statistics, and nothing is dropped. Epoch after epoch this
     gives the same, whether the run was interrupted in between or not.
     """
-    head = networks.head_of(network)
+    head = networks.find_head(network)
     network.requires_grad_(not is_frozen)
     head.requires_grad_(True)
     network.train(not is_frozen)
@@ -69,7 +69,7 @@ class HeadOnly(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the logits (b, labels)."""
-        logits: Tensor = networks.head_of(self.whole)(embeddings.flatten(start_dim=1))
+        logits: Tensor = networks.find_head(self.whole)(embeddings.flatten(start_dim=1))
         return logits
 
     def state_dict(self, *args: Any, **named: Any) -> Any:
@@ -87,7 +87,7 @@ def measure_embedding(network: nn.Module, card: Card) -> int:
     Raises:
         OptionError: its head takes something else, as of some networks of timm.
     """
-    head, device = networks.head_of(network), next(network.parameters()).device
+    head, device = networks.find_head(network), next(network.parameters()).device
     picture = torch.zeros(1, 3, card.image_size, card.image_size, device=device)
     was_training = network.training
     try:

@@ -30,7 +30,7 @@ def make_card(
     Raises:
         OptionError: there is no such network.
     """
-    pictures = networks.pictures_of(recipe.model_name)
+    pictures = networks.describe_pictures(recipe.model_name)
     return Card(
         model_name=recipe.model_name,
         labels=labels,

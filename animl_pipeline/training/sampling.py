@@ -119,7 +119,7 @@ class SeededDataset(Dataset[tuple[Any, ...]]):
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(seed)
             item = self.data[index]
-        return (*item, self._weight_of(index))
+        return (*item, self._find_weight(index))
 
-    def _weight_of(self, index: int) -> Tensor:
+    def _find_weight(self, index: int) -> Tensor:
         return torch.ones(()) if self.weights is None else self.weights[index]

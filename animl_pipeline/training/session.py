@@ -17,7 +17,7 @@ from animl_pipeline.crops.rule import read_crop_rule
 from animl_pipeline.errors import InputInvalid, OptionError, TrainingDiverged
 from animl_pipeline.files import folders, names
 from animl_pipeline.running import devices, stopping
-from animl_pipeline.running.options import plain_values
+from animl_pipeline.running.options import make_plain
 from animl_pipeline.runs import identity, trained_on
 from animl_pipeline.training import initial, loop, memory, preview, setup
 from animl_pipeline.training.frozen import measure_embedding
@@ -73,7 +73,7 @@ def prepare_start(
         options,
         labels,
         crop_rule=read_crop_rule(options.crops_dir),
-        options=plain_values(options),
+        options=make_plain(options),
         data_fingerprint=identity.fingerprint_data(inputs),
     )
     identified = identity.identify(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
-from animl_pipeline.running.options import knobs, option, settings
+from animl_pipeline.running.options import list_knobs, option, settings
 
 BATCH_SIZE_AUTO = 80  # the published one
 
@@ -213,7 +213,7 @@ def list_decisive_values(recipe: Recipe, *, epochs: int) -> dict[str, Any]:
 
     The weights it starts from are left out: they count by their content, not by their path.
     """
-    values = {knob.name: getattr(recipe, knob.name) for knob in knobs(Recipe)}
+    values = {knob.name: getattr(recipe, knob.name) for knob in list_knobs(Recipe)}
     del values["weights"]
     if recipe.lr_schedule is Schedule.COSINE:
         values["epochs"] = epochs  # it ends where they do

@@ -114,7 +114,7 @@ def read_state(path: Path, *, identity: str) -> dict[str, Any]:
         is_of_this_run = content["identity"] == identity
         Progress(**content["progress"])
     except (*weights.DAMAGE, UnpicklingError, zipfile.BadZipFile) as error:
-        raise _refusal(path, error) from error
+        raise _explain_refusal(path, error) from error
     if not is_of_this_run:
         raise InputInvalid(
             f"{path.parent} holds a run with other options or other data: choose another "
@@ -137,11 +137,11 @@ def restore(learner: Learner, content: dict[str, Any], path: Path) -> Progress:
         learner.optimizer.load_state_dict(content["optimizer"])
         learner.fabric.strategy.precision.load_state_dict(content["precision"])
     except weights.DAMAGE as error:
-        raise _refusal(path, error) from error
+        raise _explain_refusal(path, error) from error
     return Progress(**content["progress"])
 
 
-def _refusal(path: Path, error: Exception) -> InputInvalid:
+def _explain_refusal(path: Path, error: Exception) -> InputInvalid:
     return InputInvalid(
         f"{path} cannot be gone on from ({weights.shorten(error)}): start the run over with "
         "--no-resume."

@@ -97,7 +97,7 @@ def make_crops(folder: Path, count: int, model_name: str) -> tuple[classifier.Ca
     }  # fmt: skip
     for name, content in written.items():
         (folder / name).write_text(json.dumps(content))
-    side = networks.pictures_of(model_name).side_px
+    side = networks.describe_pictures(model_name).side_px
     card = classifier.Card(model_name, LABELS, side, {}, {}, {}, "", 0)
     return card, table[table["location"] == "test"].rename(columns={"path": "crop"})
 

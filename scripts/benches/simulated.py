@@ -96,7 +96,9 @@ def calibrate(data_sets: int = 400) -> None:
                     after = Predictions.from_arrays(
                         others.labels, soft, others.truth, others.locations
                     )
-                    change = metrics.row_log_losses(after) - metrics.row_log_losses(others)
+                    change = metrics.compute_row_log_losses(after) - metrics.compute_row_log_losses(
+                        others
+                    )
                     changes[name].append(float(change.mean()))
             words = ", ".join(
                 f"{name} {np.mean(of):+.4f} (worse in {np.mean(np.array(of) > 1e-6):.0%})"

@@ -71,7 +71,7 @@ def cover(problem: Partitioning, *, nodes: int) -> tuple[Ints | None, float]:
     bound = getattr(result, "mip_dual_bound", None)
     has_bound = bound is not None and np.isfinite(bound)
     least = _round_penalty_up(problem, bound * unit) if has_bound else 0.0
-    return _choice_from(problem, result.x), least
+    return _make_choice(problem, result.x), least
 
 
 def _round_penalty_up(problem: Partitioning, bound: float) -> float:
@@ -83,7 +83,7 @@ def _round_penalty_up(problem: Partitioning, bound: float) -> float:
     return float(np.ceil(bound / least - 1e-3) * least)
 
 
-def _choice_from(problem: Partitioning, x: Floats | None) -> Ints | None:
+def _make_choice(problem: Partitioning, x: Floats | None) -> Ints | None:
     if x is None:
         return None
     units, splits = problem.allowed.shape
@@ -141,7 +141,7 @@ def _solve_lines(
         return _Answer(None, float(result.fun) if result.status == 0 else None, 0)
     bound = getattr(result, "mip_dual_bound", None)
     return _Answer(
-        _choice_from(problem, result.x),
+        _make_choice(problem, result.x),
         None if bound is None or not np.isfinite(bound) else float(bound),
         max(1, int(getattr(result, "mip_node_count", None) or 0)),
     )
