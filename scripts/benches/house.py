@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from parity import MISSOURI, TRAIN, check_out  # noqa: E402
 
 COMMANDS = (
-    "crop --coco-file {data}/cct.json --images-dir {data}/images --dataset missouri",
+    "crop --coco-file {data}/cct.json --images-dir {data} --dataset missouri",
     "split --label-spec {code}/label_specs/missouri.json",
     f"{TRAIN} 2",
     "evaluate",
