@@ -1,0 +1,1 @@
+"""A whole image in, answers out: what predict, serve and every export share."""
