@@ -1,8 +1,8 @@
 """Sequences: the images of one burst, told from the time between them where a source has none."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 # MegaDetector's default for splitting a camera's images into sequences. Animl's own analysis
 # uses 3 s; the larger gap keeps more of what is not independent together.
@@ -24,6 +24,14 @@ class Shot(Protocol):
     def sequence(self) -> str: ...  # noqa: D102
 
 
+class Moment(NamedTuple):
+    """An image of a camera (location and folder) and when it was taken."""
+
+    camera: tuple[str, str]
+    time: datetime
+    image_id: str
+
+
 def find_sequences(images: Iterable[Shot], gap_seconds: float = GAP_SECONDS) -> dict[str, str]:
     """Return, by image id, the source's own sequence, or the first image id of the burst.
 
@@ -32,19 +40,31 @@ def find_sequences(images: Iterable[Shot], gap_seconds: float = GAP_SECONDS) -> 
     """
     images = list(images)
     sequences = {image.image_id: image.sequence for image in images}
-    timed = [
-        (time, image.image_id, (image.location, image.file_name.rpartition("/")[0]))
+    moments = sorted(
+        Moment(find_camera(image.location, image.file_name), time, image.image_id)
         for image in images
         if not image.sequence and (time := parse_datetime(image.datetime)) is not None
-    ]
-    last: dict[tuple[str, str], tuple[datetime, str]] = {}
-    for time, image_id, camera in sorted(timed):
-        before, sequence = last.get(camera, (None, image_id))
-        if before is None or (time - before).total_seconds() > gap_seconds:
-            sequence = image_id
-        last[camera] = (time, sequence)
-        sequences[image_id] = sequence
-    return sequences
+    )
+    return sequences | dict(name_bursts(moments, gap_seconds))
+
+
+def find_camera(location: str, file_name: str) -> tuple[str, str]:
+    """Return the location and folder of an image: those of one camera share both."""
+    return location, file_name.rpartition("/")[0]
+
+
+def name_bursts(moments: Iterable[Moment], gap_seconds: float) -> Iterator[tuple[str, str]]:
+    """Yield the id of each image and the first id of its burst, from moments in their order."""
+    before, sequence = None, ""
+    for moment in moments:
+        if (
+            before is None
+            or before.camera != moment.camera
+            or (moment.time - before.time).total_seconds() > gap_seconds
+        ):
+            sequence = moment.image_id
+        before = moment
+        yield moment.image_id, sequence
 
 
 def parse_datetime(text: str) -> datetime | None:

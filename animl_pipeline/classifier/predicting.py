@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -144,3 +145,8 @@ def to_probabilities(logits: Tensor) -> Floats:
     """Return softmax of logits (n, labels) in double precision, to 9 decimals, as files hold it."""
     soft = torch.softmax(logits.double(), dim=1).cpu().numpy()
     return np.asarray(np.round(soft, DECIMALS))
+
+
+def calibrate(logits: NDArray[np.float32], temperature: float) -> Floats:
+    """Return the probabilities (n, labels) of logits that are divided by the temperature."""
+    return to_probabilities(torch.from_numpy(logits).double() / temperature)
