@@ -1,6 +1,6 @@
 """What is answered of an image: its boxes, and what the classifier gives for each of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,4 +40,4 @@ class ImageAnswer:
     size_bytes: int
     boxes: list[BoxAnswer]
     failure: str = ""
-    facts: Facts = Facts()
+    facts: Facts = field(default_factory=Facts)
