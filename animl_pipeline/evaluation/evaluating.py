@@ -132,10 +132,22 @@ def _choose_policy(
     plan: EvaluationPlan, val: Predictions, temperature: float, wanted: dict[str, float]
 ) -> Policy:
     """Return what is applied from now on, as val of the run's own dataset tells it."""
-    on = MeasuredOn(VAL, plan.dataset_fingerprint, len(val), len(set(val.locations)))
-    thresholds = {
-        metric: Thresholds(value, operating.choose_thresholds(val, metric=metric, wanted=value), on)
-        for metric, value in wanted.items()
-    }
-    weights = whole.digest(plan.run_folder / WEIGHTS.name, "sha256")
-    return Policy(weights, Temperature(temperature, on), thresholds)
+    on = MeasuredOn(
+        split=VAL,
+        dataset_fingerprint=plan.dataset_fingerprint,
+        n=len(val),
+        locations=len(set(val.locations)),
+    )
+    return Policy(
+        weights=whole.digest(plan.run_folder / WEIGHTS.name, "sha256"),
+        temperature=Temperature(value=temperature, measured_on=on),
+        thresholds={
+            metric: Thresholds(
+                wanted=wanted[metric],
+                per_label=operating.choose_thresholds(val, metric=metric, wanted=wanted[metric]),
+                measured_on=on,
+            )
+            for metric in operating.WANTED
+        },
+        empty_label=plan.settings.empty_label if plan.settings.empty_label in val.labels else None,
+    )

@@ -7,7 +7,7 @@ predictions_<split>.csv, and short, so that they can be typed as they are shown.
 
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from animl_pipeline.evaluation.average_precision import divide
 REVIEW_PRECISIONS = (0.9, 0.95, 0.99)
 EMPTY_LOSSES = (0.0, 0.01, 0.05)
 CURVE_POINTS = 200
-WANTED = ("precision", "recall")
+WANTED: tuple[Literal["precision", "recall"], ...] = ("precision", "recall")
 DECIMALS_MIN = 3
 
 
@@ -84,7 +84,7 @@ def check_thresholds(
     chosen_on: Predictions, checked_on: Predictions, wanted: dict[str, float]
 ) -> dict[str, Any]:
     """Return per wanted metric and label the threshold, what it gave, and what it gives here."""
-    points = {}
+    points: dict[str, Any] = {}
     for metric in WANTED:
         rows = {}
         thresholds = choose_thresholds(chosen_on, metric=metric, wanted=wanted[metric])
