@@ -17,6 +17,9 @@ class Inference(nn.Module):
     network, in their order, so that its logits are those of `predict_rows`.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, card: Card) -> None:
         super().__init__()
         self.network = networks.fold_batch_norms(network)
