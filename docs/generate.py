@@ -128,7 +128,7 @@ def _facts(knob: Knob) -> str:
         facts = ["*Required.*" + " *Its name may be left out.*" * knob.positional]
     elif isinstance(default, bool):
         facts = [f"*Default: {'on' if default else 'off'}.*"]
-    elif default is not None and default != "":
+    elif default not in (None, "", ()):
         facts = [f"*Default:* `{default}`."]
     if knob.low is not None and knob.high is not None:
         facts.append(f"*From {knob.low:,} to {knob.high:,}.*")

@@ -30,6 +30,8 @@ STATE = Artifact("last.pt", "train", "What training goes on from after an interr
 POLICY = Artifact("policy.json", "evaluate", "The temperature and thresholds chosen on val.")
 METRICS = Artifact("metrics.json", "evaluate", "All metrics of the splits, with intervals.")
 PAGE = Artifact("report.html", "evaluate", "The same as a page to read.")
+RESULTS = Artifact("results.json", "predict", "The answers, as MegaDetector results.")
+OVERVIEW = Artifact("overview.html", "predict", "The answers as a page to read.")
 ARTIFACTS = (
     *(Artifact(table.name, table.stage, table.description) for table in tables.TABLES),
     COCO_FILE,
@@ -45,6 +47,8 @@ ARTIFACTS = (
     POLICY,
     METRICS,
     PAGE,
+    RESULTS,
+    OVERVIEW,
 )
 
 

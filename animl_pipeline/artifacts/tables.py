@@ -160,4 +160,83 @@ PREDICTIONS = Table(
     key="crop",
     prefix=PROBABILITY,
 )
-TABLES = (LEDGER, CROPS, REASONS, DATASET, TRAINED_ON, HISTORY, PREDICTIONS, LABEL_ERRORS)
+DATETIME = Column("datetime", "When the image was taken, where that is known.", may_be_empty=True)
+SEQUENCE = Column("sequence", "The burst it belongs to: its first image.", may_be_empty=True)
+DECISION = Column("decision", "`accept`, `review`, `alarm` or `empty`.")
+RULE = Column("reason", "Which threshold or rule decided.")
+PREDICTED_BOXES = Table(
+    "predictions.csv",
+    "predict",
+    "One row per box: what the classifier says of it, and what follows.",
+    (
+        IMAGE,
+        LOCATION,
+        DATETIME,
+        SEQUENCE,
+        *CROPS.columns[-4:],
+        Column(CONFIDENCE, "The detector's.", float, low=0, high=1),
+        Column("label", "The likeliest label, or the detector's person or vehicle.", str, True),
+        Column("probability", "Its probability, 0 to 1.", float, True),
+        Column("unknown", "How unlike anything learned it is, from 0 up.", float, True),
+        DECISION,
+        RULE,
+    ),
+    prefix=PROBABILITY,
+)
+LABELS_SEEN = Column("labels", "The labels, with `;` between.", may_be_empty=True)
+PREDICTED_IMAGES = Table(
+    "images.csv",
+    "predict",
+    "One row per image.",
+    (
+        IMAGE,
+        LOCATION,
+        DATETIME,
+        SEQUENCE,
+        LABELS_SEEN,
+        Column("count", "Boxes of animals.", int),
+        Column("probability", "The one that decided.", float, True),
+        DECISION,
+        RULE,
+    ),
+    key="image",
+)
+PREDICTED_SEQUENCES = Table(
+    "sequences.csv",
+    "predict",
+    "One row per sequence.",
+    (
+        Column("sequence", "Its name: its first image."),
+        LOCATION,
+        Column("start", "When its first image was taken.", may_be_empty=True),
+        Column("end", "When its last image was taken.", may_be_empty=True),
+        Column("images", "How many images it has.", int),
+        LABELS_SEEN,
+        Column("count", "The most animals seen at once.", int),
+        Column("probability", "The one that decided.", float, True),
+        DECISION,
+        RULE,
+    ),
+    key="sequence",
+)
+UNREADABLE_IMAGES = Table(
+    "failures.csv",
+    "predict",
+    "Every image that nothing can be said of, and why.",
+    (IMAGE, REASON),
+    key="image",
+)
+TABLES = (
+    LEDGER,
+    CROPS,
+    REASONS,
+    DATASET,
+    TRAINED_ON,
+    HISTORY,
+    PREDICTIONS,
+    LABEL_ERRORS,
+    PREDICTED_BOXES,
+    PREDICTED_IMAGES,
+    PREDICTED_SEQUENCES,
+    UNREADABLE_IMAGES,
+)

@@ -125,7 +125,7 @@ def _make_option(knob: Knob) -> click.Option:
         name += dash_name(f"/no_{knob.name}").replace("--/no", "/--no") if knob.default else ""
         return click.Option([name, knob.name], is_flag=True, default=None)
     kind = click.Path() if Path in list_parts(knob.kind) else Text(knob.choices)
-    return click.Option([name, knob.name], type=kind, help=knob.help)
+    return click.Option([name, knob.name], type=kind, help=knob.help, multiple=knob.is_many)
 
 
 def _make_argument(knob: Knob) -> click.Argument:
@@ -136,7 +136,7 @@ def _make_argument(knob: Knob) -> click.Argument:
 
 def _select_given(values: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given, those without their name among the others."""
-    given = {name: value for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value not in (None, ())}
     for name in [name for name in given if name.startswith(ARGUMENT)]:
         option = name.removeprefix(ARGUMENT)
         if option in given:
@@ -162,7 +162,7 @@ def describe(knob: Knob) -> str:
         facts.append("required")
     elif isinstance(knob.default, bool):
         facts += [f"default: {dash_name(knob.name)[2:]}"] * knob.default
-    elif knob.default not in (None, ""):
+    elif knob.default not in (None, "", ()):
         facts.append(f"default: {knob.default}")
     if knob.low is not None and knob.high is not None:
         facts.append(f"{knob.low:g} to {knob.high:g}")

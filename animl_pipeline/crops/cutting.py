@@ -4,14 +4,18 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
+
 from animl_pipeline import boxes
+from animl_pipeline.catalogue import records
 from animl_pipeline.catalogue.reasons import Reason
-from animl_pipeline.catalogue.records import Image, Size
+from animl_pipeline.catalogue.records import Size
 from animl_pipeline.crops.rule import CROP_MARK, name_crop
 from animl_pipeline.crops.selection import ChosenBox
 from animl_pipeline.crops.settings import CropRule
@@ -42,7 +46,7 @@ class Job:
 class Outcome:
     """What became of an image's boxes: all cut, or all failed for one reason."""
 
-    image: Image
+    image: records.Image
     boxes: list[ChosenBox]
     failure: str = ""
     warnings: tuple[tuple[str, str], ...] = ()  # annotation id, what is odd
@@ -58,7 +62,7 @@ class Cut(NamedTuple):
 
 
 def cut_all(
-    images: Iterable[Image],
+    images: Iterable[records.Image],
     chosen: Mapping[str, list[ChosenBox]],
     job: Job,
     *,
@@ -69,26 +73,30 @@ def cut_all(
     `chosen` has the boxes by image id. By default there are two threads for each core: one reads
     or writes while the other decodes.
     """
-    cores = os.cpu_count() or 1
-    pixels = max(PIXELS_MIN, PIXELS_PER_CORE * cores)
-    memory = PixelBudget(pixels)
     todo = [(image, chosen[image.image_id]) for image in images if image.image_id in chosen]
     outcomes = {}
-    with (
-        warnings.catch_warnings(),
-        opening.keep_memory(pixels),
-        progress(len(todo), title="crop", unit="image") as bar,
-    ):
-        warnings.filterwarnings("ignore", module="PIL")  # on EXIF, which decides nothing here
+    threads = threads or 2 * (os.cpu_count() or 1)
+    with sharing_memory() as memory, progress(len(todo), title="crop", unit="image") as bar:
         for outcome in workers.map_threads(
-            lambda pair: cut_image(*pair, job, memory), todo, workers=threads or 2 * cores
+            lambda pair: cut_image(*pair, job, memory), todo, workers=threads
         ):
             outcomes[outcome.image.image_id] = outcome
             bar.update()
     return [outcomes[image.image_id] for image, _ in todo]
 
 
-def cut_image(image: Image, chosen: list[ChosenBox], job: Job, memory: PixelBudget) -> Outcome:
+@contextmanager
+def sharing_memory() -> Iterator[PixelBudget]:
+    """Yield the pixels that threads may have in memory as long as the block lasts."""
+    pixels = max(PIXELS_MIN, PIXELS_PER_CORE * (os.cpu_count() or 1))
+    with warnings.catch_warnings(), opening.keep_memory(pixels):
+        warnings.filterwarnings("ignore", module="PIL")  # on EXIF, which decides nothing here
+        yield PixelBudget(pixels)
+
+
+def cut_image(
+    image: records.Image, chosen: list[ChosenBox], job: Job, memory: PixelBudget
+) -> Outcome:
     """Cut the boxes of one image that are not there as they should be."""
     source = job.images_dir / image.file_name
     try:
@@ -109,16 +117,42 @@ def cut_image(image: Image, chosen: list[ChosenBox], job: Job, memory: PixelBudg
 def _write_crops(
     picture: opening.Picture, todo: list[Cut], rule: CropRule, memory: PixelBudget
 ) -> None:
-    rectangles = [cut.rectangle for cut in todo]
+    crops = _make_crops(picture, [cut.rectangle for cut in todo], rule, memory)
+    for crop, cut in zip(crops, todo, strict=True):
+        writing.save_jpeg(crop, cut.target, quality=rule.quality, comment=cut.comment)
+
+
+def _make_crops(
+    picture: opening.Picture, rectangles: list[boxes.Rectangle], rule: CropRule, memory: PixelBudget
+) -> Iterator[Image.Image]:
+    """Yield the crops as they are stored, before their JPEG."""
     with memory.taking(opening.count_pixels(picture, rectangles)):
-        for crop, cut in zip(opening.cut(picture, rectangles), todo, strict=True):
-            stored = writing.bound(crop, rule.max_side)
-            writing.save_jpeg(stored, cut.target, quality=rule.quality, comment=cut.comment)
+        for crop in opening.cut(picture, rectangles):
+            yield writing.bound(crop, rule.max_side)
 
 
-def _plan_cut(image: Image, box: ChosenBox, size_px: Size, source_bytes: int, job: Job) -> Cut:
+def cut_in_memory(
+    picture: opening.Picture, chosen: Iterable[boxes.Box], rule: CropRule, memory: PixelBudget
+) -> Iterator[Image.Image]:
+    """Yield the crops of boxes as they are read where `cut_all` wrote them, without files.
+
+    Raises:
+        ImageUnusable: the message is the reason.
+    """
+    rectangles = [_find_rectangle(box, picture.size_px, rule) for box in chosen]
+    for crop in _make_crops(picture, rectangles, rule, memory) if rectangles else ():
+        yield writing.pass_through_jpeg(crop, quality=rule.quality)
+
+
+def _find_rectangle(box: boxes.Box, size_px: Size, rule: CropRule) -> boxes.Rectangle:
+    return boxes.compute_crop(box, *size_px, square=rule.square_crops, margin=rule.margin)
+
+
+def _plan_cut(
+    image: records.Image, box: ChosenBox, size_px: Size, source_bytes: int, job: Job
+) -> Cut:
     rule = job.rule
-    rectangle = boxes.compute_crop(box.box, *size_px, square=rule.square_crops, margin=rule.margin)
+    rectangle = _find_rectangle(box.box, size_px, rule)
     stored_px = writing.bound_size(boxes.measure(rectangle), rule.max_side)
     decides = [boxes.CROP_RULE_VERSION, rectangle, stored_px, rule.quality, source_bytes]
     fingerprint = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
@@ -136,7 +170,7 @@ def _is_current(cut: Cut, source_mtime_ns: int) -> bool:
 
 
 def _list_oddities(
-    image: Image, chosen: list[ChosenBox], size_px: Size, rule: CropRule
+    image: records.Image, chosen: list[ChosenBox], size_px: Size, rule: CropRule
 ) -> list[tuple[str, str]]:
     """Return (annotation id, what is odd) of crops that were made all the same."""
     recorded_px = (image.width_px, image.height_px)

@@ -1,22 +1,20 @@
-"""Walk a folder of images and show them to a detector, batch by batch."""
+"""Open the images of a folder and show them to a detector, batch by batch."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from PIL.Image import Image
 
 from animl_pipeline.catalogue.records import DetectedImage, Facts
-from animl_pipeline.detection import megadetector
+from animl_pipeline.detection import megadetector, walking
 from animl_pipeline.detection.megadetector import Detector
 from animl_pipeline.detection.settings import DetectionRules
-from animl_pipeline.errors import ImageUnusable, InputInvalid, InputMissing
-from animl_pipeline.formats import json_file
+from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.images import opening
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp"}
+Opened = TypeVar("Opened")
 BATCH_ON_GPU = 16
 
 
@@ -29,63 +27,28 @@ class OpenedImage(NamedTuple):
     reason: str
 
 
-def list_images(folder: Path) -> dict[str, int]:
-    """Return every image below a folder, in order, with its time of change in nanoseconds.
-
-    Links to folders are followed, once each.
-
-    Raises:
-        InputMissing: it is no folder.
-        InputInvalid: it holds no image.
-    """
-    if not folder.is_dir():
-        raise InputMissing(f"{folder} is no folder of images. Check --images-dir.")
-    times, seen = {}, set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        for path in (Path(where, name) for name in names if Path(name).suffix.lower() in SUFFIXES):
-            if not path.name.startswith("."):
-                name = json_file.as_text(path.relative_to(folder).as_posix())
-                times[name] = read_time_ns(path)
-    if not times:
-        suffixes = ", ".join(sorted(SUFFIXES))
-        raise InputInvalid(f"{folder} holds no images ({suffixes}). Check --images-dir.")
-    return dict(sorted(times.items()))
-
-
-def read_time_ns(path: Path) -> int:
-    """Return when a file was last changed, in nanoseconds; 0 where it is not there."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:  # a link to nowhere: opening it says so
-        return 0
-
-
 def choose_batch_size(wanted: int | None, detector: Detector) -> int:
     """Return how many images are looked at together."""
     return wanted or (1 if detector.device == "cpu" else BATCH_ON_GPU)
 
 
 def open_batches(
-    folder: Path, names: list[str], *, batch_size: int, threads: int
-) -> Iterator[list[OpenedImage]]:
-    """Yield batches of images; while one is looked at the next is opened, and no more."""
-    batches = [names[at : at + batch_size] for at in range(0, len(names), batch_size)]
-    ahead: list[Future[OpenedImage]] = []
+    open_one: Callable[[str], Opened], names: Sequence[str], *, batch_size: int, threads: int
+) -> Iterator[list[Opened]]:
+    """Yield batches of opened images; while one is looked at the next is opened, and no more."""
+    ahead: list[Future[Opened]] = []
     with ThreadPoolExecutor(threads) as pool:
-        for batch in [*batches, []]:
-            ready, ahead = ahead, [pool.submit(_open, folder, name) for name in batch]
+        for at in range(0, len(names) + batch_size, batch_size):
+            batch = names[at : at + batch_size]
+            ready, ahead = ahead, [pool.submit(open_one, name) for name in batch]
             if ready:
                 yield [future.result() for future in ready]
 
 
-def _open(folder: Path, name: str) -> OpenedImage:
+def open_image(folder: Path, name: str) -> OpenedImage:
+    """Return an image of a folder, decoded, or why it cannot be."""
     path = folder / name
-    time_ns = read_time_ns(path)
+    time_ns = walking.read_state(path).time_ns
     try:
         return OpenedImage(name, time_ns, opening.open_upright(path), "")
     except ImageUnusable as error:

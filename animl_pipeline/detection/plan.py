@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from animl_pipeline.catalogue.records import DetectedImage
-from animl_pipeline.detection import looking, megadetector, unfinished
+from animl_pipeline.detection import megadetector, unfinished, walking
 from animl_pipeline.detection.megadetector import Detector
 from animl_pipeline.detection.settings import Settings
 from animl_pipeline.files import whole
@@ -33,7 +33,7 @@ def make_plan(options: Settings) -> DetectionPlan:
     """
     model = Path(options.model)
     inputs = require_inputs("detect", [model] if model.is_file() else [])
-    times_ns = looking.list_images(options.images_dir)
+    images = walking.list_files(options.images_dir).images
     weights = megadetector.find_weights(options.model)
     decides = {
         "weights_sha256": whole.digest(weights, "sha256"),
@@ -41,6 +41,7 @@ def make_plan(options: Settings) -> DetectionPlan:
         "image_size": options.image_size,
         "package": megadetector.read_package_version(),
     }
+    times_ns = {name: state.time_ns for name, state in images.items()}
     earlier = unfinished.read_earlier(options.output_file, decides, times_ns)
     device = str(devices.make_fabric(options.device, "32-true").device)
     return DetectionPlan(
@@ -49,6 +50,6 @@ def make_plan(options: Settings) -> DetectionPlan:
         options=options,
         detector=megadetector.load_detector(weights, device=device),
         settings=decides,
-        names=list(times_ns),
+        names=list(images),
         earlier=earlier,
     )

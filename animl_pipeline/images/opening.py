@@ -4,7 +4,9 @@ An image that cannot be used is one of: missing, empty, not an image, too large,
 unreadable; the message of ImageUnusable says which.
 """
 
+import io
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +35,8 @@ RIGHT_TO_LEFT, BOTTOM_UP = {2, 3, 6, 7}, {3, 4, 7, 8}  # seen upright
 TURNED = {5, 6, 7, 8}  # width and height change places
 FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP")  # none that runs a program
 PIXELS_MAX = 89_478_485  # where Pillow begins to speak of decompression bombs
+# Without waiting (Windows has neither): a pipe that nobody writes to would keep us for ever.
+OPENING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 BYTES_PER_PIXEL = 4  # in RGB, too
 BLOCK_BYTES = 256 * 1024
 # What Pillow raises for damaged files, by format and kind of damage.
@@ -77,12 +81,14 @@ def opened(path: Path) -> Iterator[Picture]:
         ImageUnusable: the message is the reason.
     """
     try:
-        file = path.open("rb")
+        file = os.fdopen(os.open(path, OPENING), "rb")
     except FileNotFoundError:
         raise ImageUnusable("image is missing") from None
     except (OSError, ValueError) as error:
         raise ImageUnusable("image is unreadable", str(error)) from error
     with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ImageUnusable("file is not an image", "it is a pipe or a device")
         if not os.fstat(file.fileno()).st_size:
             raise ImageUnusable("image is empty (0 bytes)")
         yield _open(file)
@@ -142,7 +148,30 @@ def open_upright(path: Path) -> Image.Image:
             grey half.
     """
     with opened(path) as picture:
-        return cut(picture, [(0, 0, *picture.size_px)])[0]
+        return cut_whole(picture)
+
+
+def decode(file: BinaryIO) -> Image.Image:
+    """Return the whole picture in an open file, as `open_upright` does of a path.
+
+    Raises:
+        ImageUnusable: the message is the reason.
+    """
+    return cut_whole(_open(file))
+
+
+def cut_whole(picture: Picture) -> Image.Image:
+    """Return the whole picture, decoded, upright in RGB.
+
+    Raises:
+        ImageUnusable: the message is the reason.
+    """
+    return cut(picture, [(0, 0, *picture.size_px)])[0]
+
+
+def show(image: Image.Image) -> Picture:
+    """Return a picture that is decoded and upright already, to `cut` it as one in a file."""
+    return Picture(image, io.BytesIO(), orientation=1)
 
 
 def cut(picture: Picture, rectangles: Sequence[Rectangle]) -> list[Image.Image]:

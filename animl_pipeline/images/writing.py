@@ -1,12 +1,14 @@
 """Write a picture as a JPEG, small enough, with a comment that says what it was made from."""
 
+import io
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
 from animl_pipeline.files import whole as files
-from animl_pipeline.images.opening import DAMAGE
+from animl_pipeline.images.opening import DAMAGE, decode
 
 
 def bound_size(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:
@@ -31,7 +33,18 @@ def bound(image: Image.Image, max_side_px: int | None) -> Image.Image:
 def save_jpeg(image: Image.Image, path: Path, *, quality: int, comment: str) -> None:
     """Write a JPEG without chroma subsampling, whole or not at all."""
     with files.whole(path) as part:
-        image.save(part, "JPEG", quality=quality, subsampling=0, comment=comment)
+        _encode(image, part, quality, comment)
+
+
+def pass_through_jpeg(image: Image.Image, *, quality: int) -> Image.Image:
+    """Return the picture as it is read where `save_jpeg` wrote it, without a file."""
+    memory = io.BytesIO()
+    _encode(image, memory, quality, "")
+    return decode(memory)
+
+
+def _encode(image: Image.Image, target: Path | BinaryIO, quality: int, comment: str) -> None:
+    image.save(target, "JPEG", quality=quality, subsampling=0, comment=comment)
 
 
 def read_comment(path: Path) -> str:

@@ -74,7 +74,8 @@ def option(
 def settings(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass whose values are checked when it is made.
 
-    Numbers, switches and text are to have their type; a path or a choice may be given as text.
+    Numbers, switches and text are to have their type; a path or a choice may be given as text, and
+    many values as a list.
 
     Raises:
         OptionError: (of the class) a value is of another type or beyond its limits.
@@ -82,7 +83,7 @@ def settings(cls: type[T]) -> type[T]:
     for name, hint in inspect.get_annotations(cls).items():
         if any(
             isinstance(part, type) and issubclass(part, Path | Enum) for part in list_parts(hint)
-        ):
+        ) or is_many(hint):
             cls.__annotations__[name] = Annotated[hint, pydantic.Strict(False)]
     made: Any = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=CONFIG)(cls)
     check = made.__init__
@@ -115,6 +116,11 @@ class Knob:
     def is_required(self) -> bool:
         """Whether it has no default."""
         return self.default is dataclasses.MISSING
+
+    @property
+    def is_many(self) -> bool:
+        """Whether it may be given several times."""
+        return is_many(self.kind)
 
     @property
     def choices(self) -> list[str]:
@@ -157,12 +163,17 @@ def _list_limits(part: Any) -> list[Any]:
 
 
 def list_parts(kind: Any) -> list[Any]:
-    """Return the types a value may have: those of a union, None left out."""
-    if get_origin(kind) is Annotated:
+    """Return the types a value may have: those of a union or of many, None left out."""
+    if get_origin(kind) in {Annotated, tuple}:
         return list_parts(get_args(kind)[0])
     if get_origin(kind) in {Union, UnionType}:
         return [part for arg in get_args(kind) for part in list_parts(arg)]
     return [] if kind is NoneType else [kind]
+
+
+def is_many(kind: Any) -> bool:
+    """Return whether a type is of many values: `tuple[str, ...]`."""
+    return get_origin(get_args(kind)[0] if get_origin(kind) is Annotated else kind) is tuple
 
 
 def _list_words(part: Any) -> list[str]:
@@ -244,6 +255,7 @@ def _describe(knob: Knob, problem: ErrorDetails, *, is_text: bool) -> str:
             else (f"it is {knob.high:g} at most.")
         )
     words = [KINDS[part] for part in list_parts(knob.kind) if part in KINDS]
+    words = [f"a list, each {word}" for word in words] if knob.is_many else words
     words += [f"one of {', '.join(knob.choices)}"] if len(knob.choices) > 1 else knob.choices
     sentence = f"it is {' or '.join(words)}."
     if isinstance(value, str):
@@ -261,6 +273,8 @@ def make_plain(options: Any) -> dict[str, Any]:
 
 
 def _make_plain_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_make_plain_value(part) for part in value]
     return value.as_posix() if isinstance(value, Path) else value
 
 
@@ -276,6 +290,7 @@ def _write_arguments(options_type: type[Any], values: dict[str, Any]) -> Iterato
             continue
         if isinstance(value, bool):
             yield dash_name(knob.name) if value else dash_name(f"no_{knob.name}")
-        else:
+            continue
+        for part in value if knob.is_many else [value]:
             yield dash_name(knob.name)
-            yield shlex.quote(str(value))
+            yield shlex.quote(str(part))

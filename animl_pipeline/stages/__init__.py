@@ -55,4 +55,11 @@ STAGES = {
             "pipeline evaluate --run-dir runs/mine --compare runs/older",
         ),
     ),
+    "predict": Entry(
+        "Say what is in a folder of new images, and what a person has to look at.",
+        examples=(
+            "pipeline predict /media/card",
+            "pipeline predict images --detections detections.json --label-threshold fox=0.9",
+        ),
+    ),
 }

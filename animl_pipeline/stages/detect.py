@@ -6,6 +6,7 @@ Writes  detections.json     MegaDetector results (format 1.6)
         Beside it, until it is whole, .detections.json.unfinished: what was detected so far.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from animl_pipeline.catalogue.records import ANIMAL, DetectedImage
@@ -39,7 +40,7 @@ def run(plan: "DetectionPlan") -> Counts:
     options, detector, results = plan.options, plan.detector, dict(plan.earlier)
     todo = [name for name in plan.names if name not in results]
     batches = looking.open_batches(
-        options.images_dir,
+        partial(looking.open_image, options.images_dir),
         todo,
         batch_size=looking.choose_batch_size(options.batch_size, detector),
         threads=options.workers,

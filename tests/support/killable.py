@@ -159,10 +159,11 @@ def main() -> None:
     import torch.utils.tensorboard  # noqa: F401 - loaded once, before any fork
 
     from animl_pipeline.evaluation import metrics  # noqa: F401
+    from animl_pipeline.prediction import filling  # noqa: F401
     from animl_pipeline.report import page  # noqa: F401
     from animl_pipeline.sources import bucket  # noqa: F401
     from animl_pipeline.splitting.partition import solve  # noqa: F401
-    from animl_pipeline.stages import crop, download, evaluate, split, train  # noqa: F401
+    from animl_pipeline.stages import crop, download, evaluate, predict, split, train  # noqa: F401
     from animl_pipeline.training import loop  # noqa: F401
 
     if "detect" in sys.argv:

@@ -1,0 +1,56 @@
+"""Say what is in a folder of new images, and what a person has to look at.
+
+Reads   images/                              the images, in all folders below
+        runs/current or runs/latest          the classifier, and its policy.json
+        --detections                         MegaDetector results; else it detects on the way
+        --coco-file, --locations             where and when the images were taken
+Writes  predictions/results.json             the answers, as MegaDetector results (format 1.6)
+        predictions/predictions.csv          one row per box
+        predictions/images.csv               one row per image
+        predictions/sequences.csv            one row per sequence
+        predictions/failures.csv             every image that could not be read, and why
+        predictions/overview.html            one page to read
+        Beside them .predict.answers: what was answered so far, for the next time.
+"""
+
+from typing import TYPE_CHECKING
+
+from animl_pipeline.prediction.settings import Settings
+from animl_pipeline.running.options import settings
+from animl_pipeline.running.progress import say
+from animl_pipeline.running.stage import Counts
+
+if TYPE_CHECKING:
+    from animl_pipeline.prediction.plan import PredictionPlan
+
+
+@settings
+class Options(Settings):
+    """The knobs of `pipeline predict`."""
+
+
+def prepare(options: Options) -> "PredictionPlan":
+    """Read the run and what is known of the images; refuse what cannot be predicted."""
+    from animl_pipeline.prediction.plan import make_plan
+
+    return make_plan(options)
+
+
+def run(plan: "PredictionPlan") -> Counts:
+    """Look at every image that is new or changed, and write what follows for all of them."""
+    from animl_pipeline.prediction import filling, store
+
+    with store.Store(plan.folder / store.NAME, plan.settings) as answers:
+        if answers.begun_anew:
+            say(f"predict: {answers.begun_anew}: every image is looked at anew")
+        looked_at = filling.fill_store(answers, plan)
+        images, failed = answers.count(), answers.count_failed()
+    videos = len(plan.listing.videos)
+    return Counts(
+        items={"images": images, "failed": failed, "videos not read": videos},
+        summary=f"{images:,} images ({looked_at:,} looked at now), {failed:,} failed, "
+        f"{videos:,} videos not read -> {plan.folder}",
+        failed=failed,
+        total=images,
+        tolerate=plan.options.tolerate,
+    )
