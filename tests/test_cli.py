@@ -325,7 +325,7 @@ def test_a_file_may_be_given_without_its_option(pipeline: Pipeline, here: Path) 
     ("words", "hint"),
     [
         (["spilt"], "Did you mean split?"),
-        (["predict"], "`pipeline evaluate` scores a run"),
+        (["classify"], "`pipeline predict` says what"),
         (["runs"], "folders in runs/"),
         (["list"], "folders in runs/"),
         (["split", "--min-loc", "3"], "--min-locs"),

@@ -3,12 +3,9 @@
 import difflib
 
 CUTOFF = 0.75  # of likeness: `spilt` is split, `list` is not
-NEW_IMAGES = (
-    "New images cannot be classified from the command line yet; `pipeline evaluate` scores a run "
-    "on the crops of a dataset"
-)
 GUESSES = (
-    (("predict", "classify", "infer", "inference", "identify", "run-model"), NEW_IMAGES),
+    (("classify", "infer", "inference", "identify", "run-model"),
+     "`pipeline predict` says what is in a folder of new images"),
     (("export", "deploy", "serve", "onnx", "publish"),
      "A run cannot be turned into another program's form yet; its folder, runs/<name>, holds "
      "model.safetensors and model.json"),

@@ -175,7 +175,9 @@ def look_with_detector(
             ready, ahead = (
                 ahead,
                 [
-                    pool.submit(_cut_detected, eye, opened, about, result.detections, result.failure)
+                    pool.submit(
+                        _cut_detected, eye, opened, about, result.detections, result.failure
+                    )
                     for (opened, about), result in zip(batch, detected, strict=True)
                 ],
             )
