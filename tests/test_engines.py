@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from animl_pipeline.classifier import card, engines, networks, predicting
+from animl_pipeline.classifier import card, engines, networks, onnx_file, predicting
 from animl_pipeline.classifier.card import Card
+from animl_pipeline.classifier.inference import Inference
 from animl_pipeline.classifier.preprocessing import make_transform
+from animl_pipeline.errors import InputMissing, OptionError
 from animl_pipeline.images import opening
 from animl_pipeline.running import devices
 
@@ -73,3 +76,107 @@ def test_torch_gives_the_probabilities_of_evaluate_to_a_millionth(in_trained: Pa
     crops = [prepare(opening.open_upright(Path("crops", crop))).numpy() for crop in rows["crop"]]
     logits, _ = engine.run(np.stack(crops))
     np.testing.assert_allclose(soften(logits), evaluated, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose ONNX file is made already."""
+    folder = make_run(tmp_path_factory.mktemp("run"))
+    engines.open_engine(folder, wanted="onnx", device="cpu")
+    return folder
+
+
+def test_onnxruntime_gives_what_torch_gives(run: Path) -> None:
+    by_onnx = engines.open_engine(run, wanted="onnx", device="cpu")
+    by_torch = engines.open_engine(run, wanted="torch", device="cpu")
+    pictures = draw(21)
+    (logits, features), expected = by_onnx.run(pictures), by_torch.run(pictures)
+    assert logits.shape == (21, len(LABELS))
+    np.testing.assert_allclose(soften(logits), soften(expected[0]), atol=1e-4)
+    np.testing.assert_allclose(features, expected[1], atol=1e-3)
+    assert (by_onnx.name, by_torch.name) == ("onnxruntime", "torch")
+
+
+def test_a_network_of_timm_is_exported_too(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "mobilenetv3_small_050")
+    by_onnx, by_torch = (
+        engines.open_engine(folder, wanted=wanted, device="cpu").run(draw(3))
+        for wanted in ("onnx", "torch")
+    )
+    np.testing.assert_allclose(by_onnx[0], by_torch[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("wanted", ["onnx", "torch"])
+def test_what_is_said_of_a_picture_hardly_depends_on_those_beside_it(
+    run: Path, wanted: engines.Wanted
+) -> None:
+    engine = engines.open_engine(run, wanted=wanted, device="cpu")
+    pictures = draw(16)
+    together, _ = engine.run(pictures)
+    alone = np.concatenate([engine.run(pictures[n : n + 1])[0] for n in range(16)])
+    in_threes = np.concatenate([engine.run(pictures[n : n + 3])[0] for n in range(0, 16, 3)])
+    np.testing.assert_allclose(alone, together, atol=2e-5)
+    np.testing.assert_allclose(in_threes, together, atol=2e-5)
+
+
+def list_kept(folder: Path) -> list[Path]:
+    return sorted((folder / onnx_file.FOLDER).iterdir())
+
+
+def test_the_onnx_file_is_made_once_and_anew_for_other_weights(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (kept,) = list_kept(folder)
+    before = kept.stat().st_mtime_ns
+    first = engines.open_engine(folder, wanted="onnx", device="cpu").run(draw(2))[0]
+    assert list_kept(folder) == [kept]
+    assert kept.stat().st_mtime_ns == before
+    network, its_card = card.load(folder)
+    with torch.no_grad():
+        networks.find_head(network).bias.add_(torch.tensor([1.0, 0, 0]))
+    card.save(folder, network, its_card)
+    second = engines.open_engine(folder, wanted="onnx", device="cpu").run(draw(2))[0]
+    assert len(list_kept(folder)) == 1
+    assert list_kept(folder) != [kept]
+    np.testing.assert_allclose(second - first, [[1, 0, 0]] * 2, atol=1e-4)
+
+
+def test_a_run_that_cannot_be_written_keeps_its_onnx_file_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(tmp_path / "run", "mobilenetv3_small_050")
+    (folder / onnx_file.FOLDER).write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    engines.open_engine(folder, wanted="onnx", device="cpu")
+    assert len(list((tmp_path / "cache/animl-pipeline/onnx").iterdir())) == 1
+
+
+def test_a_file_that_says_something_else_is_refused(run: Path, tmp_path: Path) -> None:
+    other = Inference(*card.load(run))
+    with torch.no_grad():
+        networks.find_head(other.network).bias.add_(torch.tensor([0.1, 0, 0]))
+    (kept,) = list_kept(run)
+    with pytest.raises(onnx_file.DiffersError, match="use --engine torch"):
+        onnx_file.check(kept.read_bytes(), other.eval(), SIDE)
+
+
+def test_on_a_cpu_onnxruntime_is_taken_and_its_reason_said(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        engine = engines.open_engine(run, device="cpu")
+    assert engine.name == "onnxruntime"
+    assert caplog.messages == [f"Engine onnxruntime {engine.version}: the fastest on a CPU"]
+
+
+def test_onnxruntime_is_not_for_a_gpu(run: Path) -> None:
+    with pytest.raises(OptionError, match="runs on the CPU: leave out --device cuda"):
+        engines.open_engine(run, wanted="onnx", device="cuda")
+
+
+@pytest.mark.parametrize("wanted", ["onnx", "torch"])
+def test_a_run_without_weights_is_missing(
+    run: Path, tmp_path: Path, wanted: engines.Wanted
+) -> None:
+    shutil.copy(run / card.CARD, tmp_path)
+    with pytest.raises(InputMissing, match=r"model\.safetensors is not there"):
+        engines.open_engine(tmp_path, wanted=wanted, device="cpu")
