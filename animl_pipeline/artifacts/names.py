@@ -32,6 +32,7 @@ METRICS = Artifact("metrics.json", "evaluate", "All metrics of the splits, with 
 PAGE = Artifact("report.html", "evaluate", "The same as a page to read.")
 RESULTS = Artifact("results.json", "predict", "The answers, as MegaDetector results.")
 OVERVIEW = Artifact("overview.html", "predict", "The answers as a page to read.")
+OVERVIEW = Artifact("overview.html", "predict", "What was seen, as a page to look at.")
 ARTIFACTS = (
     *(Artifact(table.name, table.stage, table.description) for table in tables.TABLES),
     COCO_FILE,

@@ -25,6 +25,15 @@ def format_number(value: float | None, digits: int = 2) -> str:
     return next((text for text in shown if value >= 1 or float(text) < 1), ">0.999")
 
 
+def format_count(n: int, one: str, many: str = "") -> str:
+    """Return how many there are of a thing; `many` is its plural where it is not `one` and an s.
+
+    >>> format_count(1, "image"), format_count(1200, "image"), format_count(2, "box", "boxes")
+    ('1 image', '1,200 images', '2 boxes')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def format_threshold(value: float | None) -> str:
     """Return a threshold with all its digits, as what is typed has to be what was checked.
 

@@ -1,12 +1,12 @@
 """One self-contained page a person wants to read: metrics.json, drawn and explained."""
 
-import jinja2
 import pandas as pd
 
 from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.evaluation.document import Document
-from animl_pipeline.report import curves, formatting
+from animl_pipeline.report import curves
 from animl_pipeline.report.gallery import Pictures
+from animl_pipeline.report.rendering import load_template
 from animl_pipeline.report.sections import build_section
 
 
@@ -30,7 +30,7 @@ def render(
     plot = None
     if document.training is not None and history is not None:
         plot = curves.draw_training(history, document.model["epoch"])
-    return _load_template().render(
+    return load_template("report.html.j2").render(
         run_name=run_name,
         datasets=sorted({dataset for split in splits.values() for dataset, _ in split.locations}),
         model=document.model,
@@ -43,22 +43,3 @@ def render(
         ],
         training_plot=plot,
     )
-
-
-def _load_template() -> jinja2.Template:
-    """Return the page's template; what it is given is escaped, as names are foreign text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("animl_pipeline.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": formatting.format_number,
-        "percent": formatting.format_percent,
-        "threshold": formatting.format_threshold,
-        "between": formatting.format_interval,
-        "setting": formatting.format_setting,
-    }
-    return environment.get_template("report.html.j2")

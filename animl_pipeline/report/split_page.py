@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from animl_pipeline.artifacts.splits import SEEN_TEST, SPLITS, TEST, TRAIN, VAL
+from animl_pipeline.report.rendering import load_template
 
 LOCATIONS_SHOWN = 500  # of one split
 
@@ -15,17 +15,10 @@ def render(report: dict[str, Any], dataset: pd.DataFrame) -> str:
 
     `report` is the content of split_report.json, `dataset` the rows of dataset.csv.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("animl_pipeline.report"),
-        autoescape=True,  # names are foreign text
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     labels = [_make_row(name, of, report["targets"]) for name, of in report["counts"].items()]
     located = dataset[dataset["location"] != ""].drop_duplicates(["dataset", "location"])
     has_seen_test = (dataset["split"] == SEEN_TEST).any()
-    return environment.get_template("split_report.html.j2").render(
+    return load_template("split_report.html.j2").render(
         report=report,
         splits=[*SPLITS, *([SEEN_TEST] if has_seen_test else [])],
         totals=dataset.groupby("split").size().to_dict(),
