@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 from torch import nn
 
-from animl_pipeline.classifier.card import Card
 from animl_pipeline.boxes import Box, compute_crop
+from animl_pipeline.classifier.card import Card
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.files.names import explain_unsafe
 from animl_pipeline.images import opening
@@ -46,7 +46,9 @@ class Pictures:
         return [_encode_uri(picture) for picture in pictures]
 
 
-def encode_boxes(images_dir: Path, wanted: Collection[tuple[str, Box]]) -> dict[tuple[str, Box], str]:
+def encode_boxes(
+    images_dir: Path, wanted: Collection[tuple[str, Box]]
+) -> dict[tuple[str, Box], str]:
     """Return a small square picture of each box, by file name and box; none if unreadable."""
     boxes: dict[str, list[Box]] = defaultdict(list)
     for file_name, box in sorted(wanted):

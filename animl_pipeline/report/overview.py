@@ -4,55 +4,29 @@ import bisect
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from animl_pipeline.boxes import Box
 from animl_pipeline.catalogue.reasons import find_kind
 from animl_pipeline.catalogue.records import PERSON
 from animl_pipeline.catalogue.sequences import parse_datetime
 from animl_pipeline.prediction.answers import BoxAnswer, ImageAnswer
+from animl_pipeline.prediction.decisions import (
+    ACCEPT,
+    ALARM,
+    EMPTY,
+    REVIEW,
+    BoxDecision,
+    Decision,
+    Frame,
+)
 
 REVIEW_SHOWN, UNKNOWN_SHOWN, OF_A_LABEL_SHOWN = 24, 12, 12  # pictures
 SPARE = 8  # times as many are kept, so that a burst or a location does not fill a gallery
 NEAR_SECONDS = 60.0
 KINDS_MAX, KIND_CHARACTERS = 50, 120
 HOURS = 24
-
-
-class BoxDecided(Protocol):
-    """What has to be known of the decision on a box."""
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
-    @property
-    def probability(self) -> float | None: ...  # noqa: D102
-    @property
-    def decision(self) -> str: ...  # noqa: D102
-    @property
-    def reason(self) -> str: ...  # noqa: D102
-
-
-class ImageDecided(Protocol):
-    """What has to be known of the decision on an image."""
-
-    @property
-    def decision(self) -> str: ...  # noqa: D102
-
-
-class SequenceDecided(Protocol):
-    """What has to be known of the decision on a sequence."""
-
-    @property
-    def location(self) -> str: ...  # noqa: D102
-    @property
-    def start(self) -> str: ...  # noqa: D102
-    @property
-    def labels(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def decision(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +36,7 @@ class Tile:
     file_name: str
     box: Box
     label: str
-    probability: float | None
+    probability: float  # NaN where it was not classified
     decision: str
     reason: str
     location: str
@@ -161,27 +135,24 @@ class Overview:
         self.first, self.last = "", ""  # datetimes
         self.without_time = 0
 
-    def add(
-        self, answer: ImageAnswer, image: ImageDecided, boxes: Sequence[BoxDecided]
-    ) -> None:
-        """Take in an image, with the decision on each of its boxes in their order."""
+    def add(self, frame: Frame) -> None:
+        """Take in an image with what was decided of it."""
+        answer, decision = frame.answer, frame.decision.decision
         self._note_time(answer.facts.datetime)
         if answer.failure:
             return self._add_failure(answer)
-        self.images[image.decision] += 1
-        self.places[answer.facts.location].images[image.decision] += 1
-        for box, decided in zip(answer.boxes, boxes, strict=True):
+        self.images[decision] += 1
+        self.places[answer.facts.location].images[decision] += 1
+        for box, decided in zip(answer.boxes, frame.boxes, strict=True):
             self._add_box(answer, box, decided)
         return None
 
-    def add_sequence(self, sequence: SequenceDecided) -> None:
+    def add_sequence(self, location: str, start: str, decision: Decision) -> None:
         """Take in a sequence: each of its labels counts once, at its location and hour."""
-        self.sequences[sequence.decision] += 1
-        is_sure = sequence.decision in {"accept", "alarm"}
-        place, hour = self.places[sequence.location], find_hour(sequence.start)
-        if sequence.decision == "empty":
-            return
-        for label in sequence.labels:
+        self.sequences[decision.decision] += 1
+        is_sure = decision.decision in {ACCEPT, ALARM}
+        place, hour = self.places[location], find_hour(start)
+        for label in decision.labels:
             tally = self.labels[label]
             if is_sure:
                 tally.sure += 1
@@ -208,7 +179,7 @@ class Overview:
         if len(self.failure_examples[kind]) < 3:
             self.failure_examples[kind].append(answer.file_name)
 
-    def _add_box(self, answer: ImageAnswer, box: BoxAnswer, decided: BoxDecided) -> None:
+    def _add_box(self, answer: ImageAnswer, box: BoxAnswer, decided: BoxDecision) -> None:
         self.boxes[decided.decision] += 1
         self.labels[decided.label].boxes[decided.decision] += 1
         tile = Tile(
@@ -222,16 +193,17 @@ class Overview:
             answer.facts.datetime,
             box.unknown,
         )
-        probability = -1.0 if decided.probability is None else decided.probability
-        if decided.decision == "alarm":
-            self.review.offer((0.0, -probability), tile)
-        elif decided.decision == "review":
-            self.review.offer((1.0, probability), tile)
+        if decided.decision == ALARM:
+            self.review.offer((0.0, -decided.probability), tile)
+        elif decided.decision == REVIEW:
+            is_given = math.isnan(decided.probability)
+            self.review.offer((1.0, 2.0 if is_given else decided.probability), tile)
         if not math.isnan(box.unknown):
             self.unlike.offer((-box.unknown,), tile)
-        if decided.label != PERSON and decided.decision != "empty":  # people are counted, not shown
-            is_unsure = float(decided.decision == "review")
-            self.labels[decided.label].tiles.offer((is_unsure, draw_lot(tile)), tile)
+        if decided.label != PERSON and decided.decision != EMPTY:  # people are counted, not shown
+            self.labels[decided.label].tiles.offer(
+                (float(decided.decision == REVIEW), draw_lot(tile)), tile
+            )
 
 
 def draw_lot(tile: Tile) -> float:

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, isnan, sqrt
 from os.path import relpath
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
-from animl_pipeline.artifacts.names import OVERVIEW
 from animl_pipeline.files import whole
+from animl_pipeline.prediction.cameras import CameraVerdict
 from animl_pipeline.report.gallery import encode_boxes
-from animl_pipeline.report.overview import HOURS, OF_A_LABEL_SHOWN, Overview, Tally, Tile
+from animl_pipeline.report.overview import HOURS, OF_A_LABEL_SHOWN, Overview, Place, Tally, Tile
 from animl_pipeline.report.rendering import load_template
 
 DECISIONS = {
@@ -28,30 +29,20 @@ HEAT_LEVELS = 5
 BAR_PX, BARS_PX = 4, 22  # of an hour; the height of all
 
 
-class CameraSaid(Protocol):
-    """What has to be known of a location beside those that the run was tested on."""
-
-    @property
-    def location(self) -> str: ...  # noqa: D102
-    @property
-    def words(self) -> str: ...  # noqa: D102
-
-
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What the page says that follows from no image.
 
     `made` are what it was made with, by what they are called: run, labels, temperature and so on.
     `beware`: sentences that a reader must not miss. `unknown_threshold` is None where the run has
-    no reference of what it learned. `cameras` are those unlike the ones that the run was tested on,
-    or of which there is too little to say.
+    no reference of what it learned. `cameras` are the verdicts on all locations.
     """
 
     images_dir: Path
     run_name: str
     made: Mapping[str, str]
     beware: Sequence[str] = ()
-    cameras: Sequence[CameraSaid] = ()
+    cameras: Sequence[CameraVerdict] = ()
     videos: Sequence[str] = ()
     unknown_threshold: float | None = None
 
@@ -91,6 +82,7 @@ def render(overview: Overview, context: Context, *, folder: Path) -> str:
         context=context,
         overview=overview,
         title=context.images_dir.resolve().name,
+        cameras=order_cameras(context.cameras),
         shares=list_shares(overview),
         total=sum(overview.images.values()) + sum(overview.failures.values()),
         failed=sum(overview.failures.values()),
@@ -106,6 +98,15 @@ def render(overview: Overview, context: Context, *, folder: Path) -> str:
         height=BARS_PX,
         width=HOURS * BAR_PX,
     )
+
+
+def order_cameras(verdicts: Sequence[CameraVerdict]) -> dict[str, list[CameraVerdict]]:
+    """Return the locations unlike those that were tested on, the farthest first, and the others."""
+    unlike = [row for row in verdicts if row.is_unlike]
+    unlike.sort(key=lambda row: (-row.distance, row.location))
+    others = [row for row in verdicts if not row.is_unlike]
+    others.sort(key=lambda row: (not isnan(row.distance), _split_digits(row.location)))
+    return {"unlike": unlike[:LOCATIONS_MAX], "others": others[:LOCATIONS_MAX]}
 
 
 def order_labels(overview: Overview) -> list[str]:
@@ -149,7 +150,9 @@ def make_row(label: str, overview: Overview) -> dict[str, Any]:
 
 def draw_hours(tally: Tally) -> dict[str, str] | None:
     """Return the bars of a label's sequences by hour, as SVG paths, and the same in words."""
-    both = [sure + unsure for sure, unsure in zip(tally.sure_hours, tally.unsure_hours, strict=True)]
+    both = [
+        sure + unsure for sure, unsure in zip(tally.sure_hours, tally.unsure_hours, strict=True)
+    ]
     most = max(both)
     if not most:
         return None
@@ -162,7 +165,9 @@ def draw_hours(tally: Tally) -> dict[str, str] | None:
                 y, height = BARS_PX - top, top - bottom
                 paths[name] += f"M{left} {y:.1f}h{width}v{height:.1f}h-{width}z"
     peak = both.index(most)
-    words = f"{most:,} of {sum(both):,} from {peak}:00 to {peak + 1}:00, more than in any other hour"
+    words = (
+        f"{most:,} of {sum(both):,} from {peak}:00 to {peak + 1}:00, more than in any other hour"
+    )
     return paths | {"words": words}
 
 
@@ -174,21 +179,19 @@ def show_locations(overview: Overview, order: list[str]) -> dict[str, Any]:
         overview.places, key=lambda name: (-sum(overview.places[name].images.values()), name)
     )
     names = sorted(largest[:LOCATIONS_MAX], key=_split_digits)
-    rows = []
-    for name in names:
-        place = overview.places[name]
-        cells = [(place.sure[label], place.unsure[label]) for label in columns]
-        if others:
-            cells.append(
-                (sum(place.sure[label] for label in others),
-                 sum(place.unsure[label] for label in others))
-            )  # fmt: skip
-        rows.append({"name": name, "images": place.images, "cells": cells})
-    most = max((sum(cell) for row in rows for cell in row["cells"]), default=0)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "images": overview.places[name].images,
+            "cells": _count_cells(overview.places[name], columns, others),
+        }
+        for name in names
+    ]
+    most = max((sure + unsure for row in rows for sure, unsure in row["cells"]), default=0)
     for row in rows:
         row["heat"] = [
-            -int(-HEAT_LEVELS * (sum(cell) / most) ** 0.5 // 1) if any(cell) else 0
-            for cell in row["cells"]
+            ceil(HEAT_LEVELS * sqrt((sure + unsure) / max(most, 1)))
+            for sure, unsure in row["cells"]
         ]
     return {
         "columns": columns,
@@ -197,6 +200,15 @@ def show_locations(overview: Overview, order: list[str]) -> dict[str, Any]:
         "open": LOCATIONS_OPEN,
         "left_out": len(largest) - len(names),
     }
+
+
+def _count_cells(place: Place, columns: list[str], others: list[str]) -> list[tuple[int, int]]:
+    """Return the sequences of each label, accepted and not, and of all others together."""
+    groups = [[label] for label in columns] + ([others] if others else [])
+    return [
+        (sum(place.sure[label] for label in group), sum(place.unsure[label] for label in group))
+        for group in groups
+    ]
 
 
 def _split_digits(name: str) -> list[tuple[int, str]]:
