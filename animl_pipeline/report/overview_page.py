@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, isnan, sqrt
+from math import ceil, inf, isnan, sqrt
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,9 @@ def render(overview: Overview, context: Context, *, folder: Path) -> str:
     `folder` is where the page is to lie: the links start there.
     """
     order = order_labels(overview)
-    review, unlike = overview.review.choose(), overview.unlike.choose()
-    if context.unknown_threshold is not None:
-        unlike = [tile for tile in unlike if tile.unknown > context.unknown_threshold]
+    least = inf if context.unknown_threshold is None else context.unknown_threshold
+    review = overview.review.choose()
+    unlike = [tile for tile in overview.unlike.choose() if tile.unknown > least]
     shown = order[:GALLERIES_MAX]
     each = max(2, min(OF_A_LABEL_SHOWN, GALLERY_PICTURES_MAX // max(len(shown), 1)))
     galleries = {label: overview.labels[label].tiles.choose()[:each] for label in shown}
