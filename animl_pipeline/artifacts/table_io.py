@@ -1,7 +1,8 @@
 """Read and write the tables between stages: their columns and cells are checked both times."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ import pandas as pd
 from animl_pipeline.artifacts.tables import Table
 from animl_pipeline.errors import InputInvalid, InputMissing
 from animl_pipeline.files import whole
+
+Append = Callable[[Sequence[Any]], None]
 
 
 def read(table: Table, path: Path) -> pd.DataFrame:
@@ -65,6 +68,28 @@ def write_rows(table: Table, path: Path, rows: Sequence[Sequence[Any]]) -> None:
         InputInvalid: the rows are not of such a table.
     """
     write(table, path, pd.DataFrame(rows, columns=table.names))
+
+
+@contextmanager
+def open_rows(table: Table, path: Path, further: Sequence[str] = ()) -> Iterator[Append]:
+    """Yield a function that adds a row to a table, which is there when the block ends well.
+
+    So a table of a million rows takes no memory. A row has a cell for each column, and then for
+    each `further` one, without the table's prefix; NaN is an empty cell. The same rows are the
+    same bytes, as `write` has them.
+    """
+    with whole.whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        plain = csv.writer(file, lineterminator="\n")
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+        def append(row: Sequence[Any]) -> None:
+            cells = ["" if cell != cell else cell for cell in row]
+            # A lone carriage return ends a line for whoever reads.
+            has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+            (quoted if has_return else plain).writerow(cells)
+
+        append([*table.names, *(table.prefix + name for name in further)])
+        yield append
 
 
 def _list_further(table: Table, frame: pd.DataFrame) -> list[str]:

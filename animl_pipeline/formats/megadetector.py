@@ -1,6 +1,6 @@
 """MegaDetector results: reads formats 1.0 to 1.6, writes 1.6."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +111,30 @@ def _read_classifications(
     )
 
 
-def write(path: Path, images: Iterable[DetectedImage], *, detector: str, **info: Any) -> None:
+def write(
+    path: Path,
+    images: Iterable[DetectedImage],
+    *,
+    detector: str,
+    classes: Sequence[str] | None = None,
+    **info: Any,
+) -> None:
     """Write MegaDetector results, an image a line; `info` is further members of `info`.
 
     A detection of another category than MegaDetector's three is an `animal` with its category as
     the classification: tools that filter on those three see an animal, those that show species
     see the species.
+
+    `classes` are all names that a classifier had to choose from, in its order, and none of an image
+    is another; the images are then taken one by one. By default they are those that occur.
     """
-    images = list(images)
-    detections = [detection for image in images for detection in image.detections]
-    names = {name for detection in detections for name, _ in _list_labels(detection)}
-    ids = {name: str(number) for number, name in enumerate(sorted(names), 1)}
+    if classes is None:
+        images = list(images)
+        detections = [detection for image in images for detection in image.detections]
+        names = {name for detection in detections for name, _ in _list_labels(detection)}
+        ids = {name: str(number) for number, name in enumerate(sorted(names), 1)}
+    else:
+        ids = {name: str(number) for number, name in enumerate(classes)}
     content = {
         "info": {"format_version": FORMAT_VERSION, "detector": detector, **info},
         "detection_categories": CATEGORIES,
