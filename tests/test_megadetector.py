@@ -232,12 +232,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_in_the_newest_version_of_the_format(tmp_path: Path) -> None:
-    megadetector.write(tmp_path / "d.json", USED, detector="boxes of people", threshold=0.1)
+    megadetector.write(tmp_path / "d.json", USED, detector="people", info={"threshold": 0.1})
     content = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
     batch = pytest.importorskip("megadetector.detection.run_detector_batch")
     assert content["info"] == {
         "format_version": batch.current_format_version,
-        "detector": "boxes of people",
+        "detector": "people",
         "threshold": 0.1,
     }
 

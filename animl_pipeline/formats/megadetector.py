@@ -1,7 +1,8 @@
 """MegaDetector results: reads formats 1.0 to 1.6, writes 1.6."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from animl_pipeline.catalogue.records import (
@@ -117,7 +118,7 @@ def write(
     *,
     detector: str,
     classes: Sequence[str] | None = None,
-    **info: Any,
+    info: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write MegaDetector results, an image a line; `info` is further members of `info`.
 

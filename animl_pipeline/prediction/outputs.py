@@ -19,19 +19,11 @@ from animl_pipeline.prediction.answers import BoxAnswer, ImageAnswer
 from animl_pipeline.prediction.cameras import CameraTally, CameraVerdict, judge_cameras
 from animl_pipeline.prediction.decisions import BoxDecision, Decision, Frame, Rules, decide_frame
 from animl_pipeline.prediction.sequence_decisions import decide_sequence
+from animl_pipeline.prediction.sequencing import name_sequences
+from animl_pipeline.prediction.store import Store
 from animl_pipeline.runs.policy import Cameras
 
 JOINED = ";"  # between the labels of one cell
-
-
-class Answers(Protocol):
-    """Where the answers are kept: each pass goes through all of them."""
-
-    def iterate(self) -> Iterator[ImageAnswer]:
-        """Yield them in the order of the file names."""
-
-    def iterate_by_sequence(self) -> Iterator[ImageAnswer]:
-        """Yield them sequence by sequence, in the order of time."""
 
 
 class Watcher(Protocol):
@@ -48,11 +40,13 @@ class Watcher(Protocol):
 class Writing:
     """Where the files go, what decides, and what they say of how they were made.
 
+    Images of a camera are one sequence where each follows the one before within `gap_seconds`.
     `info` are members of results.json's `info`; `cameras` are those that the run was tested on.
     """
 
     folder: Path
     rules: Rules
+    gap_seconds: float
     detector: str
     info: dict[str, Any] = field(default_factory=dict)
     cameras: Cameras | None = None
@@ -69,8 +63,9 @@ class OutputCounts:
     cameras: list[CameraVerdict] = field(default_factory=list)
 
 
-def write_outputs(answers: Answers, writing: Writing, *watchers: Watcher) -> OutputCounts:
+def write_outputs(answers: Store, writing: Writing, *watchers: Watcher) -> OutputCounts:
     """Write all files, each whole or not at all, and return what is in them."""
+    name_sequences(answers, writing.gap_seconds)
     counts = OutputCounts()
     tallies: dict[str, CameraTally] = {}
     with ExitStack() as stack:
@@ -101,7 +96,7 @@ def write_outputs(answers: Answers, writing: Writing, *watchers: Watcher) -> Out
             walk(),
             detector=writing.detector,
             classes=writing.rules.labels,
-            **writing.info,
+            info=writing.info,
         )
     _write_sequences(answers, writing, watchers, counts)
     counts.cameras = judge_cameras(tallies.values(), writing.cameras)
@@ -117,9 +112,7 @@ class _Appends:
     failures: table_io.Append
 
 
-def _find_tally(
-    tallies: dict[str, CameraTally], answer: ImageAnswer, rules: Rules
-) -> CameraTally:
+def _find_tally(tallies: dict[str, CameraTally], answer: ImageAnswer, rules: Rules) -> CameraTally:
     location = answer.facts.location
     if location not in tallies:
         tallies[location] = CameraTally(location, rules.temperature)
@@ -189,7 +182,7 @@ def _make_detection(box: BoxAnswer, decided: BoxDecision, labels: Sequence[str])
 
 
 def _write_sequences(
-    answers: Answers, writing: Writing, watchers: Sequence[Watcher], counts: OutputCounts
+    answers: Store, writing: Writing, watchers: Sequence[Watcher], counts: OutputCounts
 ) -> None:
     table = tables.PREDICTED_SEQUENCES
     with table_io.open_rows(table, writing.folder / table.name) as append:
@@ -201,9 +194,7 @@ def _write_sequences(
                 writing.rules,
             )
             counts.sequences[decision.decision] += 1
-            append(
-                (name, span.location, span.start, span.end, span.images, *_list_cells(decision))
-            )
+            append((name, span.location, span.start, span.end, span.images, *_list_cells(decision)))
             for watcher in watchers:
                 watcher.add_sequence(span.location, span.start, decision)
 

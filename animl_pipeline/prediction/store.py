@@ -33,8 +33,17 @@ CREATE TABLE IF NOT EXISTS images (
     boxes TEXT, logits BLOB, traits BLOB);
 CREATE INDEX IF NOT EXISTS by_camera ON images (location, folder, moment, name);
 """
+# Of one connection, made anew each time: the answers stay as they are.
+SEQUENCES = """
+CREATE TEMP TABLE sequences (name TEXT PRIMARY KEY, named TEXT, place INTEGER) WITHOUT ROWID;
+CREATE INDEX temp.by_sequence ON sequences (named, place);
+"""
 FACTS = "image_id, location, datetime, sequence"
-ANSWER = f"name, time_ns, size_bytes, failure, {FACTS}, width_px, height_px, boxes, logits, traits"
+ANSWER = """
+SELECT name, time_ns, size_bytes, failure, image_id, location, datetime,
+    coalesce(named, sequence), width_px, height_px, boxes, logits, traits
+FROM images LEFT JOIN sequences USING (name)"""
+BY_CAMERA = "ORDER BY location, folder, moment IS NULL, moment, name"
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 NUMBERS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -79,7 +88,7 @@ class Store:
                 version = self._connection.execute("PRAGMA user_version").fetchone()[0]
                 if version not in (0, FORMAT_VERSION):
                     raise DamagedStore(self.path)
-                self._connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
+                self._connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;{SEQUENCES}")
                 self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
             except BaseException:
                 self._connection.close()
@@ -142,15 +151,40 @@ class Store:
 
     def iterate(self) -> Iterator[ImageAnswer]:
         """Yield every answer, in the order of the file names."""
-        return map(_to_answer, self._select(f"SELECT {ANSWER} FROM images ORDER BY name"))
+        return map(_to_answer, self._select(f"{ANSWER} ORDER BY name"))
 
     def iterate_by_camera(self) -> Iterator[ImageAnswer]:
         """Yield every answer, camera by camera (location and folder), in the order of time.
 
         Images without a datetime come last of their camera, by name.
         """
-        order = "location, folder, moment IS NULL, moment, name"
-        return map(_to_answer, self._select(f"SELECT {ANSWER} FROM images ORDER BY {order}"))
+        return map(_to_answer, self._select(f"{ANSWER} {BY_CAMERA}"))
+
+    def iterate_by_sequence(self) -> Iterator[ImageAnswer]:
+        """Yield every answer that has a sequence, sequence by sequence, in the order of time."""
+        query = ANSWER.replace("images LEFT JOIN sequences", "sequences JOIN images")
+        return map(_to_answer, self._select(f"{query} ORDER BY named, place"))
+
+    def list_shots(self) -> Iterator[tuple[str, Facts]]:
+        """Yield every image and where and when it was taken, in the order of `iterate_by_camera`.
+
+        Its sequence is that of its source, "" where that names none.
+        """
+        rows = self._select(f"SELECT name, {FACTS} FROM images {BY_CAMERA}")
+        return (
+            (name, Facts._make([*(text or "" for text in facts), 0, 0])) for name, *facts in rows
+        )
+
+    def set_sequences(self, sequences: Iterable[tuple[str, str]]) -> None:
+        """Set the sequences of images until the store is closed: their names, and each one's.
+
+        Those of one sequence are given in the order of time.
+        """
+        rows = ((*pair, place) for place, pair in enumerate(sequences))
+        with _said(self.path), self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.execute("DELETE FROM sequences")
+            self._connection.executemany("INSERT INTO sequences VALUES (?, ?, ?)", rows)
 
     def read_note(self, name: str) -> Any:
         """Return what was noted under a name, or None."""

@@ -57,13 +57,8 @@ def run(plan: "DetectionPlan") -> Counts:
             results |= {image.file_name: image for image in detected}
             bar.update(len(batch))
         in_order = [results[name] for name in plan.names]
-        megadetector.write(
-            options.output_file,
-            in_order,
-            detector=detector.name,
-            detector_metadata=detector.metadata,
-            **{unfinished.SETTINGS: plan.settings},
-        )
+        info = {"detector_metadata": detector.metadata, unfinished.SETTINGS: plan.settings}
+        megadetector.write(options.output_file, in_order, detector=detector.name, info=info)
         journal.remove()
     return _count(in_order, len(todo), options)
 
