@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from frames import make_frame
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from small_dataset import TINY, make_dataset
 
 from animl_pipeline.artifacts import table_io, tables
+from animl_pipeline.prediction.cameras import CameraVerdict
+from animl_pipeline.report.overview import Overview
+from animl_pipeline.report.overview_page import Context, write_overview
 from animl_pipeline.running import perform
 from animl_pipeline.stages import evaluate, split, train
 
@@ -21,6 +26,11 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+HOSTILE = (
+    "<script>console.log(1)</script>",
+    '"><img src=x onerror=console.log(2)>',
+    "</style></title><svg onload=console.log(3)>",
+)
 WIDTHS_PX = {"desktop": 1280, "phone": 390}
 
 
@@ -68,6 +78,35 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.fixture(scope="module")
+def overview(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of many labels and locations, some of whose names are long or look like markup."""
+    folder = tmp_path_factory.mktemp("overview")
+    gathered = Overview()
+    names = [*LABELS, "x" * 90, *HOSTILE, *(f"species {number}" for number in range(12))]
+    for number, name in enumerate(names * 8):
+        decision = ("accept", "review", "alarm", "empty")[number % 4]
+        boxes = [] if decision == "empty" else [(name, number % 10 / 10, decision)]
+        failure = name if number % 9 == 8 else ""
+        file_name = f"{number}.jpg"
+        Image.new("RGB", (64, 48), (number, 90, 40)).save(folder / file_name)
+        frame = make_frame(file_name, *boxes, location=f"{name} {number % 50}", failure=failure)
+        gathered.add(frame)
+        gathered.add_sequence(frame.answer.facts.location, "2026-05-02T23:10:00", frame.decision)
+    gathered.add(make_frame(f"{HOSTILE[0]}.jpg", ("fox", 0.2, "review")))
+    context = Context(
+        images_dir=folder,
+        run_name=HOSTILE[0],
+        made=dict.fromkeys(HOSTILE, "y" * 200),
+        beware=HOSTILE,
+        cameras=[CameraVerdict(name, 1, 30, 2.0, True, name) for name in names],
+        videos=[f"{name}.avi" for name in names],
+        unknown_threshold=0.5,
+    )
+    write_overview(folder / "overview.html", gathered, context)
+    return folder / "overview.html"
+
+
 def show(browser: webdriver.Chrome, page: Path, width_px: int) -> Shown:
     metrics = {"width": width_px, "height": 800, "deviceScaleFactor": 1, "mobile": width_px < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -88,15 +127,29 @@ def show(browser: webdriver.Chrome, page: Path, width_px: int) -> Shown:
     return Shown(said, requests, *measure)
 
 
+def check(browser: webdriver.Chrome, page: Path, width: str) -> None:
+    shown = show(browser, page, WIDTHS_PX[width])
+    assert shown.said == []
+    outside = [url for url in shown.requests if not url.startswith("data:")]
+    assert outside == [page.as_uri()]
+    assert shown.pictures_broken == 0
+    assert 0 <= WIDTHS_PX[width] - shown.window_px < 20  # a scroll bar
+    assert shown.page_px <= shown.window_px
+
+
 @pytest.mark.parametrize("width", WIDTHS_PX)
 @pytest.mark.parametrize("name", ["split", "evaluation"])
 def test_a_page_is_quiet_whole_and_no_wider_than_the_window(
     browser: webdriver.Chrome, pages: dict[str, Path], name: str, width: str
 ) -> None:
-    shown = show(browser, pages[name], WIDTHS_PX[width])
-    assert shown.said == []
-    outside = [url for url in shown.requests if not url.startswith("data:")]
-    assert outside == [pages[name].as_uri()]
-    assert shown.pictures_broken == 0
-    assert 0 <= WIDTHS_PX[width] - shown.window_px < 20  # a scroll bar
-    assert shown.page_px <= shown.window_px
+    check(browser, pages[name], width)
+
+
+@pytest.mark.parametrize("width", WIDTHS_PX)
+def test_the_page_of_predict_is_too_whatever_names_its_images_and_labels_have(
+    browser: webdriver.Chrome, overview: Path, width: str
+) -> None:
+    check(browser, overview, width)
+    assert browser.execute_script("return document.scripts.length") == 0
+    read: Any = browser.execute_script("return document.body.innerText")
+    assert all(name in read for name in HOSTILE)

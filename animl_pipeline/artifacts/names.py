@@ -31,7 +31,6 @@ POLICY = Artifact("policy.json", "evaluate", "The temperature and thresholds cho
 METRICS = Artifact("metrics.json", "evaluate", "All metrics of the splits, with intervals.")
 PAGE = Artifact("report.html", "evaluate", "The same as a page to read.")
 RESULTS = Artifact("results.json", "predict", "The answers, as MegaDetector results.")
-OVERVIEW = Artifact("overview.html", "predict", "The answers as a page to read.")
 OVERVIEW = Artifact("overview.html", "predict", "What was seen, as a page to look at.")
 ARTIFACTS = (
     *(Artifact(table.name, table.stage, table.description) for table in tables.TABLES),
