@@ -14,6 +14,7 @@ from animl_pipeline.detection.settings import DetectionRules
 from animl_pipeline.errors import ImageUnusable
 from animl_pipeline.images import opening
 
+Item = TypeVar("Item")
 Opened = TypeVar("Opened")
 BATCH_ON_GPU = 16
 
@@ -33,14 +34,14 @@ def choose_batch_size(wanted: int | None, detector: Detector) -> int:
 
 
 def open_batches(
-    open_one: Callable[[str], Opened], names: Sequence[str], *, batch_size: int, threads: int
+    open_one: Callable[[Item], Opened], items: Sequence[Item], *, batch_size: int, threads: int
 ) -> Iterator[list[Opened]]:
     """Yield batches of opened images; while one is looked at the next is opened, and no more."""
     ahead: list[Future[Opened]] = []
     with ThreadPoolExecutor(threads) as pool:
-        for at in range(0, len(names) + batch_size, batch_size):
-            batch = names[at : at + batch_size]
-            ready, ahead = ahead, [pool.submit(open_one, name) for name in batch]
+        for at in range(0, len(items) + batch_size, batch_size):
+            batch = items[at : at + batch_size]
+            ready, ahead = ahead, [pool.submit(open_one, item) for item in batch]
             if ready:
                 yield [future.result() for future in ready]
 

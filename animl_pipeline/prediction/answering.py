@@ -1,85 +1,99 @@
-"""Give each crop of the images that come to the network, in full batches, and keep the answers."""
+"""Show the network the crops of the images that come, chunk by chunk, while others are opened.
 
-import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+A network's answer differs in its last digits with the crops beside it in a batch. So batches are
+made of the images of one chunk alone, in the order of their names. What is a chunk follows from
+the images there are, and a chunk is kept whole or not at all: whatever interrupts a run, the
+answers are those of a run without interruption.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from animl_pipeline.classifier.engines import Engine
-from animl_pipeline.prediction.answers import BoxAnswer, ImageAnswer
+from animl_pipeline.classifier.reference import Reference
+from animl_pipeline.prediction.answers import BoxAnswer, Floats32, ImageAnswer
 from animl_pipeline.prediction.looking import SeenBox, SeenImage
 from animl_pipeline.prediction.packing import NO_TRAITS
-from animl_pipeline.prediction.store import Store
-
-KEPT_EVERY_S = 1.0  # what a crash can cost; to wait for the disk more often takes longer
 
 
-@dataclass
-class Answerer:
-    """A network, and the images that wait for it."""
+class Said(NamedTuple):
+    """What is said of a crop."""
+
+    logits: Floats32
+    unknown: float
+    traits: Floats32
+
+
+@dataclass(frozen=True)
+class Network:
+    """What runs the classifier, so many crops at a time, and what it knows of train's features."""
 
     engine: Engine
+    reference: Reference | None
     batch_size: int
-    _waiting: deque[SeenImage] = field(default_factory=deque)
-    _pictures: deque[NDArray[np.uint8]] = field(default_factory=deque)
-    _answers: deque[tuple[NDArray[np.float32], float, NDArray[np.float32]]] = field(
-        default_factory=deque
-    )
 
-    def answer(self, images: Iterable[SeenImage]) -> Iterator[ImageAnswer]:
-        """Yield an answer for every image, in their order."""
-        for image in images:
-            self._waiting.append(image)
-            self._pictures += [box.picture for box in image.boxes if box.picture is not None]
-            while len(self._pictures) >= self.batch_size:
-                self._run()
-            yield from self._drain()
-        while self._pictures:
-            self._run()
-        yield from self._drain()
+    def answer(self, images: Iterable[SeenImage]) -> list[ImageAnswer]:
+        """Return what is answered of the images of a chunk, in the order of their names."""
+        images = sorted(images, key=lambda image: image.file_name)
+        shown = [box.picture for image in images for box in image.boxes if box.picture is not None]
+        said = self._say_of_all(shown)
+        return [
+            ImageAnswer(
+                image.file_name,
+                *image.state,
+                [_answer_box(box, said) for box in image.boxes],
+                image.failure,
+                image.facts,
+            )
+            for image in images
+        ]
 
-    def _run(self) -> None:
-        """Show the network the next batch.
+    def _say_of_all(self, pictures: Sequence[NDArray[np.uint8]]) -> Iterator[Said]:
+        for at in range(0, len(pictures), self.batch_size):
+            yield from self._say(np.stack(pictures[at : at + self.batch_size]))
 
-        All batches are of one size, the last one filled up: an answer must not depend on how many
-        crops happened to be beside it.
-        """
-        count = min(self.batch_size, len(self._pictures))
-        batch = np.zeros((self.batch_size, *self._pictures[0].shape), np.uint8)
-        for place in range(count):
-            batch[place] = self._pictures.popleft()
-        logits, _ = self.engine.run(batch)
-        for place in range(count):
-            self._answers.append((logits[place], np.nan, NO_TRAITS))
-
-    def _drain(self) -> Iterator[ImageAnswer]:
-        """Yield the images in front whose crops are all answered."""
-        while self._waiting:
-            image = self._waiting[0]
-            if sum(box.picture is not None for box in image.boxes) > len(self._answers):
-                return
-            self._waiting.popleft()
-            boxes = [self._answer_box(box) for box in image.boxes]
-            yield ImageAnswer(image.file_name, *image.state, boxes, image.failure, image.facts)
-
-    def _answer_box(self, box: SeenBox) -> BoxAnswer:
-        if box.picture is None:
-            return BoxAnswer(box.detection, None, np.nan, NO_TRAITS)
-        return BoxAnswer(box.detection, *self._answers.popleft(), box.is_grey)
+    def _say(self, pictures: NDArray[np.uint8]) -> Iterator[Said]:
+        logits, features = self.engine.run(pictures)
+        if not self.reference:
+            return (Said(of_crop, math.nan, NO_TRAITS) for of_crop in logits)
+        unknown = self.reference.score_unknown(features, logits).tolist()
+        return map(Said, logits, unknown, self.reference.measure_traits(features))
 
 
-def keep_answers(answers: Iterable[ImageAnswer], store: Store) -> Iterator[int]:
-    """Put answers into a store, some at a time; yield how many each time."""
-    pending: list[ImageAnswer] = []
-    kept_at = time.monotonic()
-    for answer in answers:
-        pending.append(answer)
-        if time.monotonic() - kept_at >= KEPT_EVERY_S:
-            store.add(pending)
-            yield len(pending)
-            pending, kept_at = [], time.monotonic()
-    store.add(pending)
-    yield len(pending)
+def _answer_box(box: SeenBox, said: Iterator[Said]) -> BoxAnswer:
+    if box.picture is None:
+        return BoxAnswer(box.detection, None, math.nan, NO_TRAITS)
+    return BoxAnswer(box.detection, *next(said), box.is_grey)
+
+
+def answer_chunks(
+    seen: Iterable[SeenImage], sizes: Sequence[int], network: Network
+) -> Iterator[list[ImageAnswer]]:
+    """Yield the answers of each chunk that is whole; the network runs while the next is gathered.
+
+    `sizes` are how many images each chunk has. Those seen come in any order.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        ahead: Future[list[ImageAnswer]] | None = None
+        for chunk in _gather(seen, sizes):
+            ready = ahead.result() if ahead else None
+            ahead = pool.submit(network.answer, chunk)
+            if ready:
+                yield ready
+        if ahead:
+            yield ahead.result()
+
+
+def _gather(seen: Iterable[SeenImage], sizes: Sequence[int]) -> Iterator[list[SeenImage]]:
+    chunks: dict[int, list[SeenImage]] = {}
+    for image in seen:
+        chunk = chunks.setdefault(image.chunk, [])
+        chunk.append(image)
+        if len(chunk) == sizes[image.chunk]:
+            yield chunks.pop(image.chunk)

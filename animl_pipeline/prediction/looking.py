@@ -33,6 +33,13 @@ BYTE_MAX = 255
 FindBoxes = Callable[[str], list[Detection]]  # of an image; raises ImageUnusable
 
 
+class Asked(NamedTuple):
+    """An image to look at, and the chunk of images that it belongs to."""
+
+    chunk: int
+    file_name: str
+
+
 class SeenBox(NamedTuple):
     """A box, and what the network is to be shown (3, side, side) if it is to be shown anything."""
 
@@ -45,6 +52,7 @@ class SeenBox(NamedTuple):
 class SeenImage:
     """An image that was opened, with its boxes; or the reason why it could not be."""
 
+    chunk: int
     file_name: str
     state: FileState = field(default_factory=FileState)
     facts: Facts = field(default_factory=Facts)  # its size, and the datetime that is in it
@@ -61,17 +69,17 @@ class Eye:
     transform: Transform
     memory: PixelBudget
 
-    def look(self, name: str, find_boxes: FindBoxes) -> SeenImage:
+    def look(self, asked: Asked, find_boxes: FindBoxes) -> SeenImage:
         """Return an image with the crops of its boxes; only as much is decoded as they need."""
         state, facts = FileState(), Facts()
         try:
-            detections = find_boxes(name)
-            with opening.opened(self.folder / name) as picture:
+            detections = find_boxes(asked.file_name)
+            with opening.opened(self.folder / asked.file_name) as picture:
                 state, facts = read_about(picture)
                 boxes = self.cut(picture, detections)
         except ImageUnusable as error:
-            return SeenImage(name, state, facts, failure=str(error))
-        return SeenImage(name, state, facts, boxes)
+            return SeenImage(*asked, state, facts, failure=str(error))
+        return SeenImage(*asked, state, facts, boxes)
 
     def cut(self, picture: opening.Picture, detections: list[Detection]) -> list[SeenBox]:
         """Return the boxes, those of animals with what the network is to be shown.
@@ -91,18 +99,19 @@ class Eye:
                 seen.append(SeenBox(detection))
         return seen
 
-    def open_whole(self, name: str) -> tuple[OpenedImage, SeenImage]:
+    def open_whole(self, asked: Asked) -> tuple[OpenedImage, SeenImage]:
         """Return an image decoded, for a detector, and what is known of it beside."""
         state, facts = FileState(), Facts()
         try:
-            with opening.opened(self.folder / name) as picture:
+            with opening.opened(self.folder / asked.file_name) as picture:
                 state, facts = read_about(picture)
                 image = opening.cut_whole(picture)
         except ImageUnusable as error:
             reason = str(error)
-            about = SeenImage(name, state, facts, failure=reason)
-            return OpenedImage(name, state.time_ns, None, reason), about
-        return OpenedImage(name, state.time_ns, image, ""), SeenImage(name, state, facts)
+            about = SeenImage(*asked, state, facts, failure=reason)
+            return OpenedImage(asked.file_name, state.time_ns, None, reason), about
+        opened = OpenedImage(asked.file_name, state.time_ns, image, "")
+        return opened, SeenImage(*asked, state, facts)
 
 
 def read_about(picture: opening.Picture) -> tuple[FileState, Facts]:
@@ -151,21 +160,21 @@ def make_finder(results: Results | None, threshold: float) -> FindBoxes:
 
 
 def look_at_boxes(
-    eye: Eye, names: Sequence[str], find_boxes: FindBoxes, *, threads: int
+    eye: Eye, asked: Sequence[Asked], find_boxes: FindBoxes, *, threads: int
 ) -> Iterator[SeenImage]:
     """Yield images whose boxes are known, as they are ready, in any order."""
     look = partial(eye.look, find_boxes=find_boxes)
-    return workers.map_threads(look, names, workers=threads)
+    return workers.map_threads(look, asked, workers=threads)
 
 
 def look_with_detector(
-    eye: Eye, names: Sequence[str], detector: Detector, rules: DetectionRules, *, threads: int
+    eye: Eye, asked: Sequence[Asked], detector: Detector, rules: DetectionRules, *, threads: int
 ) -> Iterator[SeenImage]:
     """Yield images as a detector sees them, in order: while it looks, others are opened and cut."""
     ahead: list[Future[SeenImage]] = []
     batches = detecting.open_batches(
         eye.open_whole,
-        names,
+        asked,
         batch_size=detecting.choose_batch_size(None, detector),
         threads=threads,
     )

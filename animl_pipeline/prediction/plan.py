@@ -13,6 +13,7 @@ from animl_pipeline.catalogue.records import Results
 from animl_pipeline.classifier import card as classifier
 from animl_pipeline.classifier.card import Card
 from animl_pipeline.classifier.engines import Engine, open_engine
+from animl_pipeline.classifier.reference import Reference, read_reference
 from animl_pipeline.crops.rule import CROP_MARK
 from animl_pipeline.crops.settings import CropRule
 from animl_pipeline.detection import megadetector, walking
@@ -24,6 +25,7 @@ from animl_pipeline.files import whole
 from animl_pipeline.files.folders import follow
 from animl_pipeline.formats import megadetector as results_format
 from animl_pipeline.prediction import store
+from animl_pipeline.prediction.places import Places, read_places
 from animl_pipeline.prediction.settings import Settings
 from animl_pipeline.running import devices
 from animl_pipeline.running.markers import (
@@ -33,6 +35,7 @@ from animl_pipeline.running.markers import (
 )
 from animl_pipeline.running.options import list_knobs
 from animl_pipeline.running.stage import Plan
+from animl_pipeline.runs.policy import Policy, read_policy
 
 CURRENT, LATEST = Path("runs/current"), Path("runs/latest")
 OURS = (
@@ -62,6 +65,9 @@ class PredictionPlan(Plan):
     results: Results | None
     detector: Detector | None
     engine: Engine
+    policy: Policy | None
+    reference: Reference | None
+    places: Places
     label_thresholds: Mapping[str, float]  # those given, by label
     settings: dict[str, Any]  # all that decides what is answered of an image
 
@@ -87,7 +93,14 @@ def make_plan(options: Settings) -> PredictionPlan:
     looks = not options.detections and not options.whole_images
     detector = _load_detector(options) if looks else None
     engine = open_engine(run_folder, wanted=options.engine, device=options.device)
-    _warn(run_folder, listing)
+    policy = read_policy(run_folder, card)
+    places = read_places(
+        listing.images.keys(),
+        level=options.location_level,
+        locations=options.locations,
+        coco_file=options.coco_file,
+    )
+    _warn(run_folder, listing, places)
     return PredictionPlan(
         folder=options.output_dir,
         inputs=inputs,
@@ -99,8 +112,11 @@ def make_plan(options: Settings) -> PredictionPlan:
         results=results,
         detector=detector,
         engine=engine,
+        policy=policy,
+        reference=read_reference(run_folder, policy),
+        places=places,
         label_thresholds=thresholds,
-        settings=_list_settings(options, run_folder, engine, rule),
+        settings=_list_settings(options, run_folder, engine, policy, rule),
     )
 
 
@@ -210,7 +226,7 @@ def make_detection_rules(options: Settings) -> DetectionRules:
 
 
 def _list_settings(
-    options: Settings, run_folder: Path, engine: Engine, rule: CropRule
+    options: Settings, run_folder: Path, engine: Engine, policy: Policy | None, rule: CropRule
 ) -> dict[str, Any]:
     """Return all that decides what is answered of an image."""
     if options.whole_images:
@@ -229,13 +245,16 @@ def _list_settings(
         "classifier": whole.digest(run_folder / WEIGHTS.name, "sha256"),
         "preprocessing": [card.image_size, card.mean, card.std, card.interpolation],
         "crop rule": asdict(rule) | {"version": card.crop_rule.get("version")},
+        "reference": policy.reference if policy else None,
         "threshold": options.threshold,
         "boxes": boxes,
     }
 
 
-def _warn(run_folder: Path, listing: Listing) -> None:
+def _warn(run_folder: Path, listing: Listing, places: Places) -> None:
     """Say what is odd, and yet no reason to stop."""
+    for note in places.notes:
+        logger.warning(note)
     known = count_trained_on(run_folder, listing)
     if known:
         logger.warning(

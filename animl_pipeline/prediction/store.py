@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROW
 CREATE TABLE IF NOT EXISTS images (
     name TEXT PRIMARY KEY, folder TEXT, time_ns INTEGER, size_bytes INTEGER, failure TEXT,
     width_px INTEGER, height_px INTEGER, taken TEXT,
-    image_id TEXT, location TEXT, datetime TEXT, sequence TEXT, moment REAL,
+    image_id TEXT DEFAULT '', location TEXT DEFAULT '', datetime TEXT DEFAULT '',
+    sequence TEXT DEFAULT '', moment REAL,
     boxes TEXT, logits BLOB, traits BLOB);
 CREATE INDEX IF NOT EXISTS by_camera ON images (location, folder, moment, name);
 """
