@@ -236,15 +236,41 @@ def test_the_policy_of_other_weights_is_not_the_runs(in_trained: Path) -> None:
     assert metrics(OUT)["splits"]["test"]["calibration"] is None
 
 
-@pytest.mark.parametrize("temperature", [0, "warm", None])
-def test_a_policy_that_is_none_is_a_message(in_trained: Path, temperature: object) -> None:
+def test_a_broken_policy_stops_who_applies_it_and_not_who_writes_it_anew(
+    in_trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     perform.perform("evaluate", evaluate.Options())
     path = Path("runs/first/policy.json")
-    content = json.loads(path.read_bytes()) | {"temperature": {"value": temperature}}
-    for wrong in (content, {}, []):
-        path.write_text(json.dumps(wrong))
-        with pytest.raises(InputInvalid, match=r"policy\.json"):
-            perform.perform("evaluate", evaluate.Options())
+    whole = path.read_bytes()
+    content, season = json.loads(whole), write_other_season()
+    broken = {
+        "temperature.value": content | {"temperature": content["temperature"] | {"value": "warm"}},
+        "greater than 0": content | {"temperature": content["temperature"] | {"value": 0}},
+        "thresholds": content | {"thresholds": ["precision"]},
+        "format_version": content | {"format_version": "0"},
+        "weights": {"format_version": "1"},
+        "an object": [],
+    }
+    texts = {part: json.dumps(wrong) for part, wrong in broken.items()} | {"JSON": "{half"}
+    for part, text in texts.items():
+        path.write_text(text)
+        with pytest.raises(InputInvalid, match=rf"policy\.json is not .*{part}.* Remove it"):
+            evaluate.prepare(evaluate.Options(dataset_dir=season))
+        caplog.clear()
+        evaluate.prepare(evaluate.Options())
+        assert "writes it anew" in caplog.text
+    perform.perform("evaluate", evaluate.Options())
+    assert path.read_bytes() == whole
+
+
+def test_a_policy_may_hold_what_this_version_does_not_know(in_trained: Path) -> None:
+    perform.perform("evaluate", evaluate.Options())
+    path = Path("runs/first/policy.json")
+    content = json.loads(path.read_bytes())
+    path.write_text(json.dumps(content | {"of a later version": {}}))
+    kept = policy.read_policy(path.parent)
+    assert kept
+    assert kept.temperature.value == content["temperature"]["value"]
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated_all_the_same(

@@ -189,7 +189,9 @@ def test_a_descent_stops_where_its_work_is_spent(monkeypatch: pytest.MonkeyPatch
     stopped, spent = local_search.descend(problem, start)
     step = 2 * crops.size * len(crops)  # at most, of one step
     assert spent <= work / 4 + step
-    assert problem.cost(optimum) < problem.cost(stopped) < problem.cost(start)
+    assert (
+        problem.compute_cost(optimum) < problem.compute_cost(stopped) < problem.compute_cost(start)
+    )
 
 
 def test_labels_at_a_few_of_many_locations_are_proven_near_their_best() -> None:
@@ -210,10 +212,10 @@ def test_the_bound_of_the_relaxation_is_below_the_best_of_all_choices(seed: int)
     problem = Partitioning(crops, TARGETS, everywhere(crops))
     best = min(every_assignment(everywhere(crops)), key=problem.cost)
     _, least = relaxation.cover(problem, nodes=1000)
-    assert least == problem.penalty(best)
+    assert least == problem.compute_penalty(best)
     _, bound = relaxation.solve(problem, np.zeros(7, dtype=np.int64), nodes=0, penalty=least)
     assert bound is not None
-    assert least <= bound <= problem.cost(best) + 1e-6
+    assert least <= bound <= problem.compute_cost(best) + 1e-6
 
 
 @settings(deadline=None, max_examples=30)

@@ -372,7 +372,7 @@ def everything() -> dict[str, Any]:
     content = inputs["metrics"]
     half = np.array([int(location) % 2 == 0 for _, location in scored.locations])
     content["seen_against_new"] = breakdown.compare_seen_and_new(
-        scored.only(half), scored.only(~half)
+        scored.select(half), scored.select(~half)
     )
     other = Other(
         "rival",

@@ -3,6 +3,9 @@
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from animl_pipeline.artifacts.names import CARD, POLICY, WEIGHTS
 from animl_pipeline.classifier.card import Card
@@ -10,7 +13,7 @@ from animl_pipeline.errors import InputInvalid
 from animl_pipeline.files import whole
 from animl_pipeline.files.folders import locked
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION: Literal["1"] = "1"
 WAIT_S, TRIES = 0.05, 200  # for another evaluation to write its own
 
 
@@ -28,7 +31,7 @@ class MeasuredOn:
 class Temperature:
     """What the logits are divided by."""
 
-    value: float
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     measured_on: MeasuredOn
 
 
@@ -51,6 +54,10 @@ class Policy:
     weights: str
     temperature: Temperature
     thresholds: dict[str, Thresholds]
+    format_version: Literal["1"] = FORMAT_VERSION
+
+
+SCHEMA = TypeAdapter(Policy)  # what it does not know is left aside
 
 
 def write_policy(folder: Path, policy: Policy) -> None:
@@ -71,28 +78,42 @@ def write_policy(folder: Path, policy: Policy) -> None:
     return None
 
 
+def read_policy(folder: Path) -> Policy | None:
+    """Return what is kept for a run; None where nothing is.
+
+    The policy of other weights, from before the run was trained on, is not the run's.
+
+    Raises:
+        InputInvalid: policy.json is no policy; the message names what is wrong in it.
+    """
+    path = folder / POLICY.name
+    if not path.exists():
+        return None
+    try:
+        policy = SCHEMA.validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValidationError) as error:
+        raise InputInvalid(
+            f"{path} is not a policy of format {FORMAT_VERSION}: {_explain(error)}. Remove it, and "
+            "run `pipeline evaluate` on the dataset that the run was trained on."
+        ) from error
+    return policy if policy.weights == whole.digest(folder / WEIGHTS.name, "sha256") else None
+
+
+def _explain(error: OSError | ValidationError) -> str:
+    """Return the first thing that is wrong, and in which field."""
+    if isinstance(error, OSError):
+        return str(error)
+    first = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+
+
 def read_temperature(folder: Path, card: Card) -> float | None:
     """Return the temperature that `evaluate` keeps for a run; None where it has none.
 
-    Of a run that an older version evaluated it is in the card. The policy of other weights, from
-    before the run was trained on, is not the run's.
+    Of a run that an older version evaluated it is in the card.
 
     Raises:
         InputInvalid: policy.json is no policy.
     """
-    path = folder / POLICY.name
-    if not path.exists():
-        return card.temperature
-    content = whole.read_json(path, written_by="`pipeline evaluate`")
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-        raise InputInvalid(
-            f"{path} is not a policy of format {FORMAT_VERSION}. Remove it, and run "
-            "`pipeline evaluate` again."
-        )
-    if content.get("weights") != whole.digest(folder / WEIGHTS.name, "sha256"):
-        return card.temperature
-    temperature = content.get("temperature")
-    value = temperature.get("value") if isinstance(temperature, dict) else None
-    if not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InputInvalid(f"{path}: its temperature is not a number above 0.")
-    return value
+    policy = read_policy(folder)
+    return policy.temperature.value if policy else card.temperature
