@@ -210,7 +210,7 @@ def test_the_bound_of_the_relaxation_is_below_the_best_of_all_choices(seed: int)
     crops = (rng.poisson(9, (7, 4)) + 1) * (rng.random((7, 4)) < 0.6)
     crops[seed % 7] += 1
     problem = Partitioning(crops, TARGETS, everywhere(crops))
-    best = min(every_assignment(everywhere(crops)), key=problem.cost)
+    best = min(every_assignment(everywhere(crops)), key=problem.compute_cost)
     _, least = relaxation.cover(problem, nodes=1000)
     assert least == problem.compute_penalty(best)
     _, bound = relaxation.solve(problem, np.zeros(7, dtype=np.int64), nodes=0, penalty=least)
