@@ -58,7 +58,7 @@ def test_model_json_says_everything_a_user_of_the_weights_needs(trained: Path) -
     card = json.loads((trained / RUN / "model.json").read_bytes())
     assert set(card) == CARD_KEYS
     assert card["labels"] == ["bird", "fox", "lizard"]
-    assert (card["model_name"], card["image_size"]) == ("efficientnet-b0", 64)
+    assert (card["model_name"], card["image_size"]) == (TINY["model_name"], 64)
     assert (len(card["mean"]), len(card["std"])) == (3, 3)
     assert card["options"]["batch_size"] == 8
     assert {"animl-pipeline", "torch", "python"} <= set(card["versions"])
@@ -112,7 +112,7 @@ def test_a_run_without_a_name_is_called_by_its_options_and_data(here: Path) -> N
     make_dataset(here)
     perform.perform("train", options(run_name=None))
     [name] = [path.name for path in Path("runs").iterdir() if path.name != "latest"]
-    assert name.startswith("efficientnet-b0-")
+    assert name.startswith(f"{TINY['model_name']}-")
     assert train.prepare(options(run_name=None)).folder.name == name
     assert train.prepare(options(run_name=None, seed=1)).folder.name != name
 
