@@ -22,7 +22,7 @@ COMMANDS = {
     "download": "--coco-file export.json --workers 4 --tolerate 1",
     "crop": "--workers 2 --tolerate 1",
     "split": "--min-locs 2",
-    "train": "--model-name test_efficientnet --no-pretrained --image-size 64 --epochs 3 --lr 1e-3 "
+    "train": "--model-name efficientnet-b0 --no-pretrained --image-size 64 --epochs 3 --lr 1e-3 "
     "--batch-size 8 --precision 32-true --num-workers 0",
     "evaluate": "--splits val,test",
 }
