@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from flaky_proxy import flaky_proxy
 from hypothesis import settings
+from killable import Runner, runner
 from s3_server import forget_aws, serve
 from shop import Done, Shop
 from small_export import image, put, write_export
@@ -92,6 +93,15 @@ def pipeline(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]
         return Done(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def commands(aws_of_nobody: None) -> Iterator[Runner]:
+    """Runs commands in processes of their own, forked from one that has loaded the libraries."""
+    if not hasattr(os, "fork"):
+        pytest.skip("nothing can be forked here")
+    with runner() as run:
+        yield run
 
 
 @pytest.fixture

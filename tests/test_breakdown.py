@@ -36,7 +36,7 @@ def test_where_one_label_occurs_there_is_no_macro_average_precision_however_wron
     alone, both = breakdown.measure_locations(scored)
     assert (alone["labels"], alone["accuracy"], alone["macro_average_precision"]) == (1, 0, None)
     assert (both["labels"], both["accuracy"], both["macro_average_precision"]) == (2, 1, 1)
-    found = breakdown.measure_headline(scored.only(scored.truth == 0))
+    found = breakdown.measure_headline(scored.select(scored.truth == 0))
     assert (found["labels"], found["macro_average_precision"]) == (1, None)
     assert found["intervals"]["macro_average_precision"] is None
 
@@ -110,18 +110,18 @@ def test_the_gap_is_of_one_side_less_the_other_and_its_interval_holds_it() -> No
 def test_the_gap_is_of_the_labels_both_sides_have_and_the_others_are_counted() -> None:
     seen, new = made(20, seed=0), made(20, seed=1)
     lizards = new.truth == new.labels.index("lizard")
-    found = breakdown.compare_seen_and_new(seen, new.only(~lizards))
+    found = breakdown.compare_seen_and_new(seen, new.select(~lizards))
     assert found["labels"] == ["fox", "bird", "skunk", "rodent"]
     own = seen.truth == seen.labels.index("lizard")
     assert found["left_out"] == {"seen": {"lizard": own.sum()}, "new": {}}
-    assert found["seen"] == breakdown.measure_headline(seen.only(~own))
-    assert found["new"] == breakdown.measure_headline(new.only(~lizards))
+    assert found["seen"] == breakdown.measure_headline(seen.select(~own))
+    assert found["new"] == breakdown.measure_headline(new.select(~lizards))
 
 
 def test_without_a_label_in_common_there_is_no_gap() -> None:
     scored = made(6, seed=0)
     found = breakdown.compare_seen_and_new(
-        scored.only(scored.truth < 2), scored.only(scored.truth >= 2)
+        scored.select(scored.truth < 2), scored.select(scored.truth >= 2)
     )
     assert found["labels"] == []
     assert found["gap"]["accuracy"] == {"gap": None, "interval": None}

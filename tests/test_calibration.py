@@ -156,7 +156,7 @@ def test_the_error_of_the_temperature_is_about_that_of_leaving_locations_out() -
     scored = clustered.made(30, seed=3)
     best = calibration.find_least_loss(scored)
     left_out = [
-        np.log(calibration.find_least_loss(scored.only(scored.group != group)))
+        np.log(calibration.find_least_loss(scored.select(scored.group != group)))
         for group in range(scored.groups)
     ]
     jackknife = intervals.estimate_error(np.array([np.log(best), *left_out]))

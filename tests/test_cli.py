@@ -377,6 +377,16 @@ def test_completion_is_installed_once(
         assert (here / f".{shell}rc").read_text().count("source") == 1
 
 
+@pytest.mark.parametrize("words", [("--install-completion", "-h"), ("-h", "--install-completion")])
+def test_help_beside_the_installation_of_completion_installs_nothing(
+    pipeline: Pipeline, here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    assert "Usage: pipeline" in pipeline(*words).out
+    assert list(here.iterdir()) == []
+
+
 def test_the_shell_is_given_commands_options_and_choices(here: Path) -> None:
     def complete(line: str) -> str:
         environment = os.environ | {

@@ -118,7 +118,7 @@ def test_results_without_any_class_are_said_to_be_so() -> None:
 
 def test_crops_of_labels_that_it_lacks_alone_are_said_to_be_so() -> None:
     scored = made(5, seed=0)
-    rare = scored.only(scored.truth != 4)
+    rare = scored.select(scored.truth != 4)
     known = np.array([False, False, False, False, True])
     found = comparison.compare(rare, other(rare, rare.probabilities, known=known), seed=0)
     assert "no crop that is in both has a label that both have (lizard)" in found["in_words"]
@@ -127,7 +127,7 @@ def test_crops_of_labels_that_it_lacks_alone_are_said_to_be_so() -> None:
 @pytest.mark.parametrize("known", [1, 5])
 def test_crops_of_one_label_tell_nothing(known: int) -> None:
     scored = made(20, seed=0)
-    scored = scored if known == 1 else scored.only(scored.truth == 0)
+    scored = scored if known == 1 else scored.select(scored.truth == 0)
     columns = np.arange(len(scored.labels)) < known
     found = comparison.compare(scored, other(scored, noisier(scored, 3), known=columns), seed=0)
     assert (found["verdict"], found["figures"]) == (None, {})

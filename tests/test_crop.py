@@ -677,12 +677,20 @@ def test_labels_without_a_box_are_sent_to_the_detector(here: Path, pipeline: Pip
     assert "run `pipeline detect`, then `pipeline crop --detections" in done.out
 
 
-def test_a_folder_without_the_images_is_named(here: Path, pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("folder", ["empty", "not there"])
+def test_a_folder_without_the_images_is_refused_and_no_crop_is_removed(
+    here: Path, pipeline: Pipeline, folder: str
+) -> None:
     place([fox("aa"), fox("bb", "2")])
     Path("empty").mkdir()
-    done = pipeline("crop", "--images-dir", "empty")
-    assert done.code == 3
-    assert "No image with a box is in empty: check --images-dir" in done.out
+    pipeline("crop")
+    before = {path: path.read_bytes() for path in Path("crops").rglob("*") if path.is_file()}
+    done = pipeline("crop", "--images-dir", folder)
+    assert done.code == 1
+    assert f"{folder} " in done.err
+    assert "Check --images-dir" in done.err
+    after = {path: path.read_bytes() for path in Path("crops").rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_what_is_refused_leaves_the_folder_as_it_was(here: Path, pipeline: Pipeline) -> None:

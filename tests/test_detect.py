@@ -56,13 +56,8 @@ class Yolos:
 def yolos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yolos]:
     folder = tmp_path_factory.mktemp("yolos")
     photographs(folder / "images")
-    script = [sys.executable, str(TESTS / "support/yolos.py")]
-    for words in (
-        [folder],
-        [folder / "yolov5.pt", folder / "images", "yolov5"],
-        [folder / "yolo11.pt", folder / "images", "ultralytics"],
-    ):
-        subprocess.run([*script, *map(str, words)], check=True, capture_output=True)
+    script = (sys.executable, TESTS / "support/yolos.py")
+    subprocess.run([*script, folder, folder / "images"], check=True, capture_output=True)
     with runner("detect") as run:
         yield Yolos(run, folder)
 

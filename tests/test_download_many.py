@@ -16,13 +16,12 @@ from pathlib import Path
 
 import pytest
 from flaky_proxy import PASSING, Proxy, flaky_proxy
-from killable import runner
+from killable import Runner
 from rclone_server import rclone
 from shop import Done, agrees, ledger, pictures
 from small_export import image, write_export
 
 OBJECTS = int(os.environ.get("DOWNLOAD_TEST_OBJECTS", "900"))
-KILLS = 10
 BUCKET = "many"
 Pipeline = Callable[..., Done]
 
@@ -83,31 +82,30 @@ def test_over_a_line_with_every_fault_nothing_is_lost_and_nothing_wrong_is_kept(
     assert Counter(row["state"] for row in ledger()) == {"present": OBJECTS}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing can be forked here")
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_the_next_run_completes_it_and_fetches_nothing_twice(
-    many: Many, tmp_path: Path
+    many: Many, commands: Runner, tmp_path: Path, kills: int
 ) -> None:
-    draw = random.Random(7)
-    with runner() as run:
-        work = tmp_path / "undisturbed"
+    draw = random.Random(kills)
+    work = tmp_path / "undisturbed"
+    work.mkdir()
+    undisturbed = commands.run(work, many.words())
+    assert undisturbed.code == 0, undisturbed.said
+    for number in range(kills):
+        many.proxy.forget()
+        work = tmp_path / str(number)
         work.mkdir()
-        undisturbed = run.run(work, many.words())
-        assert undisturbed.code == 0, undisturbed.said
-        for number in range(KILLS):
-            many.proxy.forget()
-            work = tmp_path / str(number)
-            work.mkdir()
-            images = work / "images"
-            after_s = undisturbed.seconds * draw.uniform(0.1, 0.95)
-            run.run(work, many.words(), number=signal.SIGKILL, after_s=after_s)
-            complete = {name for name, data in pictures(images).items() if many.data.get(name)}
-            many.proxy.requests.clear()
-            ended = run.run(work, many.words())
-            assert ended.code == 0, ended.said
-            assert pictures(images) == many.data
-            assert agrees(ledger(images), pictures(images))
-            asked = {path for method, path in many.proxy.requests if method == "GET"}
-            assert len(asked) == len(many.data) - len(complete)
+        images = work / "images"
+        after_s = undisturbed.seconds * draw.uniform(0.1, 0.95)
+        commands.run(work, many.words(), number=signal.SIGKILL, after_s=after_s)
+        complete = {name for name, data in pictures(images).items() if many.data.get(name)}
+        many.proxy.requests.clear()
+        ended = commands.run(work, many.words())
+        assert ended.code == 0, ended.said
+        assert pictures(images) == many.data
+        assert agrees(ledger(images), pictures(images))
+        asked = {path for method, path in many.proxy.requests if method == "GET"}
+        assert len(asked) == len(many.data) - len(complete)
 
 
 def test_ctrl_c_stops_at_once_with_a_true_ledger_and_no_half_file(many: Many, here: Path) -> None:

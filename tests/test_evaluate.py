@@ -1,8 +1,7 @@
+import contextlib
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from killable import Runner
 from safetensors import safe_open
 from shop import Done
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
@@ -39,13 +39,28 @@ SPLIT_KEYS = {
 @pytest.fixture(scope="module")
 def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was evaluated on all three parts; not to be changed."""
-    import contextlib
-
     folder = tmp_path_factory.mktemp("evaluated")
     shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True)
     with contextlib.chdir(folder):
         perform.perform("evaluate", evaluate.Options(splits="train,val,test"))
     return folder / OUT
+
+
+@pytest.fixture(scope="module")
+def evaluated_once(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was evaluated without an option; not to be changed."""
+    folder = tmp_path_factory.mktemp("evaluated_once")
+    shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True)
+    with contextlib.chdir(folder):
+        perform.perform("evaluate", evaluate.Options())
+    return folder
+
+
+@pytest.fixture
+def in_evaluated(here: Path, evaluated_once: Path) -> Path:
+    """The current folder: a copy of crops, dataset and the run that was evaluated."""
+    shutil.copytree(evaluated_once, here, symlinks=True, dirs_exist_ok=True)
+    return here
 
 
 def predictions(folder: Path, split: str = "test") -> pd.DataFrame:
@@ -138,15 +153,13 @@ def test_the_places_sum_up_to_the_split(evaluated: Path) -> None:
     assert sum(place["n"] for place in figures["by_location"]) == figures["n"] == 6
 
 
-def test_only_test_is_scored_unless_more_is_asked_for(in_trained: Path) -> None:
-    perform.perform("evaluate", evaluate.Options())
+def test_only_test_is_scored_unless_more_is_asked_for(in_evaluated: Path) -> None:
     assert set(metrics(OUT)["splits"]) == {"test"}
     assert not (OUT / "predictions_train.csv").exists()
     assert not (OUT / "label_errors_val.csv").exists()
 
 
-def test_val_is_predicted_too_for_thresholds_and_temperature(in_trained: Path) -> None:
-    perform.perform("evaluate", evaluate.Options())
+def test_val_is_predicted_too_for_thresholds_and_temperature(in_evaluated: Path) -> None:
     assert (OUT / "predictions_val.csv").exists()
     figures = metrics(OUT)["splits"]["test"]
     assert set(figures["operating_points"]) == {"precision", "recall"}
@@ -172,20 +185,18 @@ def test_what_val_chose_is_kept_beside_the_run_whose_own_files_stay(in_trained: 
         assert kept["thresholds"][metric]["per_label"] == shown
 
 
-def test_the_card_in_the_weights_is_that_beside_them(in_trained: Path) -> None:
-    perform.perform("evaluate", evaluate.Options())
+def test_the_card_in_the_weights_is_that_beside_them(in_evaluated: Path) -> None:
     with safe_open("runs/first/model.safetensors", "pt") as weights:
         inside = json.loads(weights.metadata()["card"])
     assert inside == json.loads(Path("runs/first/model.json").read_bytes())
 
 
-def test_two_evaluations_of_one_run_at_once_leave_its_policy_whole(in_trained: Path) -> None:
-    commands = [
-        [sys.executable, "-m", "animl_pipeline", "evaluate", "--output-dir", name]
-        for name in ("one", "two")
-    ]
-    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
-    assert [process.wait(timeout=300) for process in both] == [0, 0]
+def test_two_evaluations_of_one_run_at_once_leave_its_policy_whole(
+    in_trained: Path, commands: Runner
+) -> None:
+    words = (["evaluate", "--output-dir", name] for name in ("one", "two"))
+    both = commands.run_at_once(in_trained, *words)
+    assert [ended.code for ended in both] == [0, 0], both
     for name in ("one", "two"):
         temperature = metrics(Path(name))["splits"]["test"]["calibration"]["temperature"]
         kept = json.loads(Path("runs/first/policy.json").read_bytes())
@@ -222,8 +233,7 @@ def test_a_run_that_an_older_version_evaluated_keeps_its_temperature(in_trained:
     assert (run / "model.json").read_bytes() == card
 
 
-def test_the_policy_of_other_weights_is_not_the_runs(in_trained: Path) -> None:
-    perform.perform("evaluate", evaluate.Options())
+def test_the_policy_of_other_weights_is_not_the_runs(in_evaluated: Path) -> None:
     path = Path("runs/first/policy.json")
     content = json.loads(path.read_bytes())
     content["temperature"]["value"] = 3.0
@@ -236,15 +246,30 @@ def test_the_policy_of_other_weights_is_not_the_runs(in_trained: Path) -> None:
     assert metrics(OUT)["splits"]["test"]["calibration"] is None
 
 
-@pytest.mark.parametrize("temperature", [0, "warm", None])
-def test_a_policy_that_is_none_is_a_message(in_trained: Path, temperature: object) -> None:
-    perform.perform("evaluate", evaluate.Options())
+def test_a_broken_policy_stops_who_applies_it_and_not_who_writes_it_anew(
+    in_evaluated: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = Path("runs/first/policy.json")
-    content = json.loads(path.read_bytes()) | {"temperature": {"value": temperature}}
-    for wrong in (content, {}, []):
-        path.write_text(json.dumps(wrong))
-        with pytest.raises(InputInvalid, match=r"policy\.json"):
-            perform.perform("evaluate", evaluate.Options())
+    whole = path.read_bytes()
+    content, season = json.loads(whole), write_other_season()
+    broken = {
+        "temperature.value": content | {"temperature": content["temperature"] | {"value": "warm"}},
+        "greater than 0": content | {"temperature": content["temperature"] | {"value": 0}},
+        "thresholds": content | {"thresholds": ["precision"]},
+        "not a policy of format 2": content | {"format_version": "0"},
+        "weights": {"format_version": "1"},
+        "of format 2": [],
+    }
+    texts = {part: json.dumps(wrong) for part, wrong in broken.items()} | {"cannot be read": "{half"}
+    for part, text in texts.items():
+        path.write_text(text)
+        with pytest.raises(InputInvalid, match=rf"policy\.json.*{part}"):
+            evaluate.prepare(evaluate.Options(dataset_dir=season))
+        caplog.clear()
+        evaluate.prepare(evaluate.Options())
+        assert "writes it anew" in caplog.text
+    perform.perform("evaluate", evaluate.Options())
+    assert path.read_bytes() == whole
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated_all_the_same(
@@ -283,9 +308,8 @@ def test_without_val_there_are_figures_but_no_thresholds_and_no_temperature(
 
 
 def test_another_dataset_is_judged_with_the_temperature_kept_and_leaves_it(
-    in_trained: Path,
+    in_evaluated: Path,
 ) -> None:
-    perform.perform("evaluate", evaluate.Options())
     before = Path("runs/first/policy.json").read_bytes()
     kept = json.loads(before)["temperature"]["value"]
     shutil.copytree("dataset", "new season")
@@ -343,8 +367,7 @@ def test_a_copy_of_the_dataset_is_the_one_trained_on(in_trained: Path) -> None:
     )
 
 
-def test_a_run_that_kept_no_table_is_known_by_the_digest_of_its_dataset(in_trained: Path) -> None:
-    perform.perform("evaluate", evaluate.Options())
+def test_a_run_that_kept_no_table_is_known_by_the_digest_of_its_dataset(in_evaluated: Path) -> None:
     known = metrics(OUT)
     Path("runs/first/trained_on.csv").unlink()
     perform.perform("evaluate", evaluate.Options())
@@ -391,8 +414,7 @@ def test_what_the_weights_it_started_from_were_trained_on_counts(in_trained: Pat
     assert "second started from runs/first, and no trained_on.csv beside it says" in warning
 
 
-def test_labels_come_with_the_crops_and_locations_trained_on(in_trained: Path) -> None:
-    perform.perform("evaluate", evaluate.Options())
+def test_labels_come_with_the_crops_and_locations_trained_on(in_evaluated: Path) -> None:
     expected = {
         "train": {"crops": 4, "locations": 2},
         "val": {"crops": 2, "locations": 2},
@@ -618,8 +640,7 @@ def test_the_page_has_the_commands_that_made_it(in_trained: Path) -> None:
     assert this == "pipeline evaluate --splits test,val --precision-target 0.8"
 
 
-def test_evaluating_again_gives_the_same_bytes(in_trained: Path) -> None:
-    perform.perform("evaluate", evaluate.Options())
+def test_evaluating_again_gives_the_same_bytes(in_evaluated: Path) -> None:
     names = ("metrics.json", "predictions_test.csv", "report.html")
     before = [(OUT / name).read_bytes() for name in names]
     perform.perform("evaluate", evaluate.Options())

@@ -15,7 +15,7 @@ def held(locations: int, data_sets: int) -> tuple[float, float]:
     for seed in range(data_sets):
         scored = clustered.made(locations, seed=100 + seed)
         values = macro(scored, intervals.leave_one_out(scored.groups))
-        low, high = intervals.jackknife(values) or (np.nan, np.nan)
+        low, high = intervals.resample_by_jackknife(values) or (np.nan, np.nan)
         ours += low <= truth <= high
         each_alone = Predictions.from_arrays(
             scored.labels,
@@ -51,7 +51,7 @@ def test_the_standard_error_of_a_mean_is_the_textbook_one() -> None:
 def test_on_a_plain_scale_the_interval_of_a_mean_is_students() -> None:
     sample = np.random.default_rng(0).normal(-5, 2, 30)
     left_out = (sample.sum() - sample) / 29
-    found = intervals.jackknife(np.append(sample.mean(), left_out), scale="plain")
+    found = intervals.resample_by_jackknife(np.append(sample.mean(), left_out), scale="plain")
     expected = stats.t.interval(0.95, 29, sample.mean(), stats.sem(sample))
     assert found == pytest.approx(expected)
 
@@ -62,7 +62,7 @@ def test_on_a_plain_scale_the_interval_of_a_mean_is_students() -> None:
 def test_where_all_are_perfect_the_bound_is_the_exact_one_of_a_coin(
     value: float, expected: tuple[float, float]
 ) -> None:
-    found = intervals.jackknife(np.full(11, value))
+    found = intervals.resample_by_jackknife(np.full(11, value))
     assert found == pytest.approx(expected)
     low, high = stats.binomtest(round(10 * value), 10).proportion_ci(0.95)
     assert found == pytest.approx((low, high))
@@ -70,7 +70,7 @@ def test_where_all_are_perfect_the_bound_is_the_exact_one_of_a_coin(
 
 @pytest.mark.parametrize("values", [[0.5, np.nan], [0.5], [np.nan, 0.5, 0.6], [0.5, np.nan, 0.5]])
 def test_without_two_values_to_compare_there_is_no_interval(values: list[float]) -> None:
-    assert intervals.jackknife(np.array(values)) is None
+    assert intervals.resample_by_jackknife(np.array(values)) is None
 
 
 @settings(deadline=None, max_examples=60)
@@ -80,7 +80,7 @@ def test_an_interval_stays_on_its_scale_and_about_its_value(
 ) -> None:
     if values[0] == 0 and scale == "log":
         values[0] = 0.5
-    low, high = intervals.jackknife(np.array(values), scale=scale) or (0.0, 1.0)
+    low, high = intervals.resample_by_jackknife(np.array(values), scale=scale) or (0.0, 1.0)
     assert 0 <= low <= values[0] * (1 + 1e-9)
     assert high >= values[0] * (1 - 1e-9)
     assert high <= 1 or scale == "log"
@@ -88,7 +88,10 @@ def test_an_interval_stays_on_its_scale_and_about_its_value(
 
 def test_fewer_locations_that_bear_on_a_figure_make_it_wider() -> None:
     values = np.append(0.8, np.random.default_rng(0).normal(0.8, 0.01, 30))
-    all_, three = intervals.jackknife(values), intervals.jackknife(values, groups=3)
+    all_, three = (
+        intervals.resample_by_jackknife(values),
+        intervals.resample_by_jackknife(values, groups=3),
+    )
     assert all_ is not None
     assert three is not None
     assert three[0] < all_[0] < all_[1] < three[1]

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from killable import Ended, Runner, runner
+from killable import Ended, Runner
 from s3_server import serve
 from world import make_world
 
@@ -43,7 +43,9 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+def undisturbed(
+    commands: Runner, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Undisturbed]:
     folder = tmp_path_factory.mktemp("undisturbed")
     made = make_world(folder, locations=5, sequences=12, size_px=(160, 120), seed=3)
     work = folder / "work"
@@ -51,14 +53,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbe
     shutil.copy(made.coco_file, work / "export.json")
     words = {name: [name, *command.split()] for name, command in COMMANDS.items()}
     before, after, ended = {}, {}, {}
-    with serve(made.bucket_dir, BUCKET) as url, runner() as run:
+    with serve(made.bucket_dir, BUCKET) as url:
         words["download"] += ["--bucket", BUCKET, "--endpoint-url", url]
         for stage in STAGES:
             before[stage] = copied(work, folder / f"before-{stage}")
-            ended[stage] = run.run(work, words[stage])
+            ended[stage] = commands.run(work, words[stage])
             assert ended[stage].code == 0, ended[stage].said
             after[stage] = copied(work, folder / f"after-{stage}")
-        yield Undisturbed(run, words, before, after, ended)
+        yield Undisturbed(commands, words, before, after, ended)
 
 
 def copied(folder: Path, to: Path) -> Path:

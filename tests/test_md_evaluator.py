@@ -56,7 +56,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ours, its = (tmp_path_factory.mktemp(name) for name in ("ours", "its"))
     whole = made(5, seed=1)
     # Not in the order of names, and one without examples of a label.
-    scored = {"val": whole.only(whole.truth != 2), "test": made(4, seed=0)}
+    scored = {"val": whole.select(whole.truth != 2), "test": made(4, seed=0)}
     for name, split in scored.items():
         split.rows["crop"] = [f"{name}/{i}.jpg" for i in range(len(split))]
     md_evaluator.write_md_files(ours, scored)

@@ -254,7 +254,7 @@ def test_names_with_line_breaks_are_not_taken_for_each_other() -> None:
 def test_seeing_every_crop_twice_leaves_the_intervals_as_they_are() -> None:
     probabilities, truth, places = made(0)
     once = Predictions.from_arrays(LABELS, probabilities, truth, places)
-    twice = metrics.measure_split(once.only(np.repeat(np.arange(200), 2)))["intervals"]
+    twice = metrics.measure_split(once.select(np.repeat(np.arange(200), 2)))["intervals"]
     for name, interval in metrics.measure_split(once)["intervals"].items():
         assert twice[name] == pytest.approx(interval, abs=1e-9)
 
@@ -281,7 +281,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     probabilities, truth, places = made(0)
     there = Predictions.from_arrays(LABELS, probabilities, truth, places)
     order = np.random.default_rng(1).permutation(len(truth))
-    expected, found = metrics.measure_split(there), metrics.measure_split(there.only(order))
+    expected, found = metrics.measure_split(there), metrics.measure_split(there.select(order))
     assert found["confusion_matrix"] == expected["confusion_matrix"]
     assert found["macro_average_precision"] == pytest.approx(expected["macro_average_precision"])
     for name, interval in expected["intervals"].items():
@@ -302,7 +302,7 @@ def test_a_location_left_out_leaves_the_figures_of_the_others(seed: int, places:
     scored = Predictions.from_arrays(LABELS, probabilities, truth, where)
     found = metrics.compute_metrics(scored, intervals.leave_one_out(scored.groups))
     for group in range(scored.groups):
-        others = scored.only(scored.group != group)
+        others = scored.select(scored.group != group)
         expected = metrics.compute_metrics(others, np.ones((others.groups, 1)))
         pairs = [(found.overall, expected.overall)]
         pairs += [(by, expected.per_label[name]) for name, by in found.per_label.items()]
@@ -339,7 +339,7 @@ def test_a_mean_of_labels_that_are_all_right_is_no_surer_than_they_are() -> None
         Predictions.from_arrays(["a", "b", "c"], probabilities, truth, places)
     )
     ends = found["intervals"]
-    plain = intervals.jackknife(
+    plain = intervals.resample_by_jackknife(
         metrics.compute_metrics(
             Predictions.from_arrays(["a", "b", "c"], probabilities, truth, places),
             intervals.leave_one_out(6),

@@ -24,7 +24,7 @@ OPTIONS_OF_OLD = (
 
 
 def options() -> train.Options:
-    return train.Options(**TINY | {"epochs": 1})
+    return train.Options(**TINY | {"model_name": "efficientnet-b0", "epochs": 1})
 
 
 @pytest.fixture(scope="module")

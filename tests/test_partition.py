@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from effort import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ wanted = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=count(20))
 @given(tables(units=12, labels=5), wanted, st.integers(0, 2**32 - 1))
 def test_every_unit_gets_a_part_it_may_have(crops: Ints, targets: Floats, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -76,14 +77,14 @@ def test_every_unit_gets_a_part_it_may_have(crops: Ints, targets: Floats, seed: 
     assert allowed[np.arange(len(crops)), part].all()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=count(20))
 @given(tables(units=12, labels=5), wanted)
 def test_a_part_that_should_get_nothing_gets_nothing(crops: Ints, targets: Floats) -> None:
     part = partition(crops, targets, everywhere(crops, targets), 0).choice
     assert set(part.tolist()) <= set(np.flatnonzero(targets > 0).tolist())
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=count(10))
 @given(tables(units=12, labels=5), st.integers(0, 2**32 - 1))
 def test_the_same_seed_gives_the_same_parts(crops: Ints, seed: int) -> None:
     first, again = (partition(crops, TARGETS, everywhere(crops), seed) for _ in range(2))
@@ -91,14 +92,14 @@ def test_the_same_seed_gives_the_same_parts(crops: Ints, seed: int) -> None:
     assert (first.objective, first.bound) == (again.objective, again.bound)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=count(20))
 @given(tables(units=10, labels=5), wanted)
 def test_the_objective_is_what_the_formula_says(crops: Ints, targets: Floats) -> None:
     found = partition(crops, targets, everywhere(crops, targets), 0)
     assert found.objective == pytest.approx(plain_cost(crops, found.choice, targets), abs=1e-9)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=count(20))
 @given(tables(units=10, labels=5), wanted)
 def test_the_bound_is_not_above_the_objective(crops: Ints, targets: Floats) -> None:
     found = partition(crops, targets, everywhere(crops, targets), 0)
@@ -106,7 +107,7 @@ def test_the_bound_is_not_above_the_objective(crops: Ints, targets: Floats) -> N
     assert found.bound <= found.objective + 1e-6
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=count(30))
 @given(tables())
 def test_small_tables_are_divided_best_within_the_stated_gap(crops: Ints) -> None:
     found = partition(crops, TARGETS, everywhere(crops), 0)
@@ -116,14 +117,14 @@ def test_small_tables_are_divided_best_within_the_stated_gap(crops: Ints) -> Non
     assert found.bound <= best + 1e-6
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=count(30))
 @given(tables())
 def test_every_label_is_in_every_part_where_that_can_be(crops: Ints) -> None:
     can = any(covers(crops, part, TARGETS) for part in every_assignment(everywhere(crops)))
     assert covers(crops, partition(crops, TARGETS, everywhere(crops), 0).choice, TARGETS) == can
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=count(30))
 @given(tables())
 def test_as_few_as_can_be_are_not_covered_least_of_all_in_train(crops: Ints) -> None:
     def lacking(part: Ints) -> float:
@@ -189,7 +190,9 @@ def test_a_descent_stops_where_its_work_is_spent(monkeypatch: pytest.MonkeyPatch
     stopped, spent = local_search.descend(problem, start)
     step = 2 * crops.size * len(crops)  # at most, of one step
     assert spent <= work / 4 + step
-    assert problem.cost(optimum) < problem.cost(stopped) < problem.cost(start)
+    assert (
+        problem.compute_cost(optimum) < problem.compute_cost(stopped) < problem.compute_cost(start)
+    )
 
 
 def test_labels_at_a_few_of_many_locations_are_proven_near_their_best() -> None:
@@ -208,15 +211,15 @@ def test_the_bound_of_the_relaxation_is_below_the_best_of_all_choices(seed: int)
     crops = (rng.poisson(9, (7, 4)) + 1) * (rng.random((7, 4)) < 0.6)
     crops[seed % 7] += 1
     problem = Partitioning(crops, TARGETS, everywhere(crops))
-    best = min(every_assignment(everywhere(crops)), key=problem.cost)
+    best = min(every_assignment(everywhere(crops)), key=problem.compute_cost)
     _, least = relaxation.cover(problem, nodes=1000)
-    assert least == problem.penalty(best)
+    assert least == problem.compute_penalty(best)
     _, bound = relaxation.solve(problem, np.zeros(7, dtype=np.int64), nodes=0, penalty=least)
     assert bound is not None
-    assert least <= bound <= problem.cost(best) + 1e-6
+    assert least <= bound <= problem.compute_cost(best) + 1e-6
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=count(30))
 @given(tables(units=9, labels=4), st.integers(0, 2**32 - 1))
 def test_no_move_and_no_swap_betters_a_local_optimum(crops: Ints, seed: int) -> None:
     problem = Partitioning(crops, TARGETS, everywhere(crops))
@@ -239,7 +242,7 @@ def test_equal_targets_give_each_part_as_many_units() -> None:
     assert np.bincount(found.choice, minlength=4).tolist() == [3, 3, 3, 3]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=count(15))
 @given(tables(units=12, labels=4), st.integers(0, 2**32 - 1))
 def test_the_order_of_the_units_does_not_matter(crops: Ints, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(crops))

@@ -5,11 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from killable import Ended, Runner
 from s3_server import serve
 from world import World, make_world
 
@@ -39,17 +41,7 @@ class Finished:
 
     folder: Path
     world: World
-    said: dict[str, "subprocess.CompletedProcess[str]"]
-
-
-def pipeline(folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "animl_pipeline", *map(str, words)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    said: dict[str, Ended]
 
 
 def a_project(folder: Path, world: World) -> Path:
@@ -70,17 +62,20 @@ def served(
 
 
 @pytest.fixture(scope="module")
-def by_commands(served: tuple[World, str]) -> Finished:
+def by_commands(served: tuple[World, str], commands: Runner) -> Finished:
+    def pipeline(*words: object) -> Ended:
+        return commands.run(folder, list(map(str, words)))
+
     world, url = served
     folder = a_project(world.folder / "by_commands", world)
     where = ("--coco-file", "export.json", "--bucket", BUCKET, "--endpoint-url", url)
     tiny = [word for name, value in TRAIN.items() for word in (f"--{name}", value)]
     said = {
-        "download": pipeline(folder, "download", *where, "--tolerate", 0.1),
-        "crop": pipeline(folder, "crop", "--tolerate", 0.1),
-        "split": pipeline(folder, "split", "--label-spec", "labels.json"),
-        "train": pipeline(folder, "train", "--no-pretrained", *tiny),
-        "evaluate": pipeline(folder, "evaluate"),
+        "download": pipeline("download", *where, "--tolerate", 0.1),
+        "crop": pipeline("crop", "--tolerate", 0.1),
+        "split": pipeline("split", "--label-spec", "labels.json"),
+        "train": pipeline("train", "--no-pretrained", *tiny),
+        "evaluate": pipeline("evaluate"),
     }
     return Finished(folder, world, said)
 
@@ -95,7 +90,11 @@ def by_file(served: tuple[World, str]) -> Finished:
         f'tolerate = 0.1\n[crop]\ntolerate = 0.1\n[split]\nlabel-spec = "labels.json"\n'
         f"[train]\npretrained = false\n{tiny}[evaluate]\n"
     )
-    return Finished(folder, world, {"run": pipeline(folder, "run", "project.toml")})
+    started = time.monotonic()
+    command = [sys.executable, "-m", "animl_pipeline", "run", "project.toml"]  # as a person does
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    ended = Ended(done.returncode, 0, time.monotonic() - started, done.stdout, done.stderr)
+    return Finished(folder, world, {"run": ended})
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -108,8 +107,8 @@ def test_a_command_ends_well_and_says_on_one_line_what_it_did(
     by_commands: Finished, stage: str
 ) -> None:
     done = by_commands.said[stage]
-    assert done.returncode == 0, done.stderr
-    assert f"{stage}: " in done.stdout
+    assert done.code == 0, done.err
+    assert f"{stage}: " in done.out
 
 
 @pytest.mark.parametrize("stage", RECORDS)
@@ -124,15 +123,16 @@ def test_a_command_leaves_its_record(by_commands: Finished, stage: str) -> None:
 def test_a_command_warns_of_nothing_that_is_not_about_the_data(
     by_commands: Finished, stage: str
 ) -> None:
-    assert "Warning" not in by_commands.said[stage].stderr
-    assert "Traceback" not in by_commands.said[stage].stderr
+    assert "Warning" not in by_commands.said[stage].err
+    assert "Traceback" not in by_commands.said[stage].err
 
 
 def test_one_file_of_options_does_all_of_it(by_file: Finished) -> None:
     done = by_file.said["run"]
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
+    assert "Warning" not in done.err
     assert all((by_file.folder / record).exists() for record in RECORDS.values())
-    said = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    said = [line.partition(":")[0] for line in done.out.splitlines()]
     assert [word for word in said if word in RECORDS] == list(RECORDS)
 
 
@@ -188,13 +188,15 @@ def test_nothing_is_written_but_the_folders_of_the_contract(by_commands: Finishe
     assert not list(by_commands.folder.rglob(".*.unfinished"))
 
 
-def test_a_stage_that_fails_ends_the_run(served: tuple[World, str], tmp_path: Path) -> None:
+def test_a_stage_that_fails_ends_the_run(
+    served: tuple[World, str], commands: Runner, tmp_path: Path
+) -> None:
     world, url = served
     folder = a_project(tmp_path / "stopped", world)
     (folder / "project.toml").write_text(
         f'[download]\ncoco-file = "export.json"\nbucket = "{BUCKET}"\nendpoint-url = "{url}"\n'
         "[crop]\n"
     )
-    done = pipeline(folder, "run", "project.toml")
-    assert done.returncode == 3  # an image of the world is missing, and --tolerate is 0
+    done = commands.run(folder, ["run", "project.toml"])
+    assert done.code == 3  # an image of the world is missing, and --tolerate is 0
     assert not (folder / "crops").exists()

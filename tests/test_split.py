@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from effort import count
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_crops import (
@@ -82,7 +83,9 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @settings(
-    deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=count(5),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(order=st.permutations(some_crops("ABCDEF")))
 def test_the_order_of_the_crops_does_not_matter(tmp_path: Path, order: list[Row]) -> None:
@@ -125,7 +128,9 @@ names = st.text(
 
 
 @settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=count(25),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(names, min_size=3, max_size=6, unique=True))
 def test_any_names_of_locations_survive(tmp_path: Path, locations: list[str]) -> None:

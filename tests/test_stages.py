@@ -307,6 +307,12 @@ def test_a_refusal_after_a_file_below_a_sub_folder_changed_brings_no_old_record_
     assert find_marker(trial, "trial").exists()
 
 
+def test_the_options_of_another_stage_are_an_option_error(here: Path) -> None:
+    with pytest.raises(OptionError, match=r"`crop` takes .*crop\.Options, not .*TrainOptions"):
+        perform.perform("crop", train.Options())
+    assert list(here.iterdir()) == []
+
+
 def test_a_stage_that_another_process_ended_meanwhile_is_prepared_again(
     trial: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

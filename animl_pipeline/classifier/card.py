@@ -85,8 +85,8 @@ def _list_checks(card: Card) -> dict[str, bool]:
         "model_name": networks.is_known(card.model_name),
         "labels": bool(labels) and all(isinstance(label, str) and label for label in labels),
         "image_size": type(card.image_size) is int and card.image_size > 0,
-        "mean": _are_three_numbers(card.mean),
-        "std": _are_three_numbers(card.std) and 0 not in card.std,
+        "mean": _has_three_numbers(card.mean),
+        "std": _has_three_numbers(card.std) and 0 not in card.std,
         "interpolation": card.interpolation in {mode.value for mode in v2.InterpolationMode},
         "temperature": card.temperature is None or _is_positive(card.temperature),
         "options": isinstance(card.options, dict),
@@ -97,7 +97,7 @@ def _is_positive(value: Any) -> bool:
     return type(value) in {int, float} and 0 < value < float("inf")
 
 
-def _are_three_numbers(values: Any) -> bool:
+def _has_three_numbers(values: Any) -> bool:
     is_list = isinstance(values, list) and len(values) == 3
     return is_list and all(type(value) in {int, float} for value in values)
 

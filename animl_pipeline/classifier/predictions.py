@@ -101,7 +101,7 @@ class Predictions:
         named = self.rows["sequence"]
         return list(named.where(named != "", self.rows["image_id"]))
 
-    def only(self, chosen: Bools | Ints) -> "Predictions":
+    def select(self, chosen: Bools | Ints) -> "Predictions":
         """Return some of the rows, by number or by a truth value each (n,)."""
         kept = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         rows = self.rows.iloc[kept].reset_index(drop=True)

@@ -96,8 +96,7 @@ def main() -> None:
     "--install-completion",
     is_flag=True,
     help="Let bash, zsh or fish complete commands and options.",
-    is_eager=True,
-    expose_value=False,
+    expose_value=False,  # and not eager: beside it, --help and --version are still what is done
     callback=lambda ctx, _, value: _install_completion(ctx) if value else None,
 )
 def app(*, quiet: bool, verbose: bool, log_file: Path | None) -> None:

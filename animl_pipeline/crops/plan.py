@@ -1,7 +1,9 @@
 """All that `crop` reads before it cuts, and what it refuses."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -10,6 +12,7 @@ from animl_pipeline.catalogue.records import Catalogue
 from animl_pipeline.crops import tables
 from animl_pipeline.crops.selection import Selection, select
 from animl_pipeline.crops.settings import Settings
+from animl_pipeline.errors import InputInvalid, InputMissing
 from animl_pipeline.formats import megadetector, readers
 from animl_pipeline.images.opening import make_size_reader
 from animl_pipeline.running.markers import refuse_unfinished_stage, require_inputs
@@ -40,6 +43,7 @@ def make_plan(options: Settings) -> CropPlan:
     for path in given:
         refuse_unfinished_stage(path.parent, "detect")
     catalogue = readers.read(options.coco_file, read_size=make_size_reader(options.images_dir))
+    refuse_without_images(options.images_dir, catalogue)
     dataset = tables.check_dataset_name(options.dataset or catalogue.dataset)
     results = megadetector.read(options.detections) if options.detections else None
     return CropPlan(
@@ -57,3 +61,18 @@ def make_plan(options: Settings) -> CropPlan:
         ),
         distrusted=ledger_file.read_not_held(options.images_dir),
     )
+
+
+def refuse_without_images(folder: Path, catalogue: Catalogue) -> None:
+    """Refuse a folder with none of the images: by it every crop there is would be removed.
+
+    Raises:
+        InputMissing: it is no folder.
+        InputInvalid: it holds none of the images of the COCO file.
+    """
+    remedy = "Check --images-dir, or run `pipeline download`."
+    if not folder.is_dir():
+        raise InputMissing(f"{folder} is no folder of images. {remedy}")
+    names = [image.file_name for image in catalogue.images]
+    if names and not any(os.path.lexists(folder / name) for name in names):
+        raise InputInvalid(f"{folder} holds none of the images of the COCO file. {remedy}")

@@ -47,7 +47,7 @@ def measure_locations(predictions: Predictions) -> list[dict[str, Any]]:
     for row, location in enumerate(predictions.locations):
         rows.setdefault(location, []).append(row)
     return [
-        _measure_location(*name, predictions.only(np.array(rows[name]))) for name in sorted(rows)
+        _measure_location(*name, predictions.select(np.array(rows[name]))) for name in sorted(rows)
     ]
 
 
@@ -70,7 +70,7 @@ def measure_groups(predictions: Predictions) -> dict[str, Any]:
     )
     grey, small = predictions.grey, width * height < SMALL_BOX_MAX
     masks = {"day": ~grey, "night": grey, "small box": small, "large box": ~small}
-    return {name: measure_headline(predictions.only(mask)) for name, mask in masks.items()}
+    return {name: measure_headline(predictions.select(mask)) for name, mask in masks.items()}
 
 
 def measure_sequences(predictions: Predictions) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def measure_sequences(predictions: Predictions) -> dict[str, Any]:
     np.maximum.at(most, index, predictions.truth)
     locations = [location for location, _ in sorted(number)]
     every = Predictions.from_arrays(predictions.labels, means, most, locations)
-    whole = every.only(least == most)
+    whole = every.select(least == most)
     return measure_headline(whole) | {"of_several_labels": int((least != most).sum())}
 
 
@@ -104,7 +104,7 @@ def compare_seen_and_new(seen: Predictions, new: Predictions) -> dict[str, Any]:
     shared = np.intersect1d(seen.truth, new.truth)
     given = {"seen": seen, "new": new}
     sides = {
-        name: measure_headline(side.only(np.isin(side.truth, shared)))
+        name: measure_headline(side.select(np.isin(side.truth, shared)))
         for name, side in given.items()
     }
     return {

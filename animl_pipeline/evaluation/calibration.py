@@ -58,14 +58,16 @@ def find_least_loss(predictions: Predictions, *, towards_1: float = 0.0) -> floa
     """
     logits, rows = to_logits(predictions.probabilities), np.arange(len(predictions))
 
-    def loss(log_temperature: float) -> float:
+    def compute_loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
         own = float((special.logsumexp(scaled, axis=1) - scaled[rows, predictions.truth]).sum())
         return (own + towards_1 * log_temperature**2 / 2) / len(predictions)
 
     # In 1 / T the loss is convex, so in log T it has one valley, which bounded search finds.
     low, high = np.log(TEMPERATURES)
-    return float(np.exp(optimize.minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+    return float(
+        np.exp(optimize.minimize_scalar(compute_loss, bounds=(low, high), method="bounded").x)
+    )
 
 
 def _compute_slopes(scaled: Floats, truth: Ints) -> tuple[Floats, Floats]:

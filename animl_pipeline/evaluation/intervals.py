@@ -65,7 +65,7 @@ def draw(groups: int, seed: int) -> Floats:
     return np.column_stack([np.ones(groups), drawn.T])
 
 
-def jackknife(
+def resample_by_jackknife(
     values: Floats, *, groups: int | None = None, scale: str = "logit"
 ) -> list[float] | None:
     """Return the interval of a figure from its values (1 + m,) under `leave_one_out` weights.

@@ -167,7 +167,7 @@ def compare_log_loss(before: Predictions, after: Predictions) -> dict[str, Any]:
     )
     return {
         "log_loss": float(change[0]),
-        "interval": intervals.jackknife(change, scale="plain"),
+        "interval": intervals.resample_by_jackknife(change, scale="plain"),
     }
 
 
@@ -204,7 +204,7 @@ def compute_label_interval(
     `metrics` are under `intervals.leave_one_out` weights.
     """
     values = metrics.per_label[name][label]
-    return intervals.jackknife(values, groups=_count_holders(predictions, label))
+    return intervals.resample_by_jackknife(values, groups=_count_holders(predictions, label))
 
 
 def compute_interval(predictions: Predictions, metrics: Metrics, name: str) -> list[float] | None:
@@ -213,7 +213,7 @@ def compute_interval(predictions: Predictions, metrics: Metrics, name: str) -> l
     `metrics` are under `intervals.leave_one_out` weights.
     """
     values = metrics.overall[name]
-    ends = intervals.jackknife(values, scale="log" if name == "log_loss" else "logit")
+    ends = intervals.resample_by_jackknife(values, scale="log" if name == "log_loss" else "logit")
     if ends is None or name not in MEAN_OF:
         return ends
     by_label = metrics.per_label[MEAN_OF[name]]

@@ -112,7 +112,7 @@ def measure_threshold(predictions: Predictions, label: int, value: float) -> dic
         values = divide(both, of)
         groups = len(np.unique(predictions.group[bearing]))
         metrics[name] = None if np.isnan(values[0]) else float(values[0])
-        metrics[f"{name}_interval"] = intervals.jackknife(values, groups=groups)
+        metrics[f"{name}_interval"] = intervals.resample_by_jackknife(values, groups=groups)
     known = said[0] + held[0] > 0
     return metrics | {"f1": float(2 * both[0] / (said[0] + held[0])) if known else None}
 

@@ -1,5 +1,6 @@
 """All that an evaluation reads before it predicts, and what it refuses."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from animl_pipeline.running.markers import require_inputs
 from animl_pipeline.running.stage import Plan
 from animl_pipeline.runs import policy, trained_on
 from animl_pipeline.runs.trained_on import TrainedOn
+
+logger = logging.getLogger(__name__)
 
 ORDER = (TEST, SEEN_TEST, VAL, TRAIN)  # what is asked most comes first
 
@@ -77,6 +80,9 @@ def make_plan(options: Settings) -> EvaluationPlan:
         peer = read_peer(peer_path, fabric, labels, options.compare_mapping)
         if peer_path.is_dir():
             peer_used = trained_on.read(peer_path, dataset, dataset_file)
+    used = trained_on.read(run_folder, dataset, dataset_file)
+    splits = _choose_rows(dataset, asked, labels, crops_dir)
+    is_rewritten = VAL in splits and used.is_of(dataset) and members is None
     history = run_folder / tables.HISTORY.name
     return EvaluationPlan(
         folder=options.output_dir or run_folder / "evaluation",
@@ -84,13 +90,13 @@ def make_plan(options: Settings) -> EvaluationPlan:
         settings=options,
         run_folder=run_folder,
         predictor=Predictor(fabric, network, card),
-        trained_on=trained_on.read(run_folder, dataset, dataset_file),
-        temperature=policy.read_temperature(run_folder, card),
+        trained_on=used,
+        temperature=_read_temperature(run_folder, card, is_rewritten=is_rewritten),
         history=table_io.read(tables.HISTORY, history) if history.exists() else None,
         dataset=dataset,
         dataset_fingerprint=whole.digest(dataset_file, "sha256"),
         crops_dir=crops_dir,
-        splits=_choose_rows(dataset, asked, labels, crops_dir),
+        splits=splits,
         asked=asked,
         members=members,
         peer=peer,
@@ -118,6 +124,17 @@ def _find_as_trained(run_folder: Path, card: Card, name: str) -> Path:
         option_name = name.replace("_", "-")
         message = f"{run_folder / CARD.name} names no {name}: give --{option_name}."
         raise InputInvalid(message) from error
+
+
+def _read_temperature(run_folder: Path, card: Card, *, is_rewritten: bool) -> float | None:
+    """Return the temperature kept; a broken policy stops only who does not write it anew."""
+    try:
+        return policy.read_temperature(run_folder, card)
+    except InputInvalid as error:
+        if not is_rewritten:
+            raise
+        logger.warning("%s This evaluation writes it anew.", error)
+        return card.temperature
 
 
 def _follow_peer(compare: Path | None) -> Path | None:

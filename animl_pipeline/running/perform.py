@@ -19,10 +19,19 @@ def perform(name: str, options: Any) -> Counts:
 
     What is refused is refused before anything is written. A dry run writes nothing, so it has no
     record. Of several processes the first one writes it.
+
+    Raises:
+        OptionError: the options are of another stage.
+        PipelineError: what the stage refuses.
     """
     if processes.count() > 1 and not list_stages()[name].is_for_several:
         raise OptionError(f"`pipeline {name}` is one process: run it without torchrun.")
     stage = load(name)
+    if not isinstance(options, stage.Options):
+        raise OptionError(
+            f"`{name}` takes {stage.Options.__module__}.Options, not "
+            f"{type(options).__module__}.{type(options).__qualname__}."
+        )
     asked_ns = time.time_ns()
     plan = stage.prepare(options)
     if not plan.writes:
@@ -58,5 +67,5 @@ def _record(name: str, options: Any, plan: Plan, stage: Stage, *, asked_ns: int)
                 "inputs": digests,
             },
         )
-    marker.unlink()
+        marker.unlink()  # while the lock is held: after it the marker may be another process's
     return counts

@@ -64,7 +64,7 @@ class Allocation:
         """Return the crops with these in a split."""
         return dataclasses.replace(self, split=self.split.mask(rows, split))
 
-    def are_in(self, units: pd.DataFrame) -> "pd.Series[bool]":
+    def is_in(self, units: pd.DataFrame) -> "pd.Series[bool]":
         """Return which crops are of these units, given by the unit's columns."""
         keys = self.unit.columns
         merged = self.crops[keys].merge(units[keys], how="left", on=keys, indicator=True)

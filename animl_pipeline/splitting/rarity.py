@@ -149,4 +149,4 @@ def _fix_in_train(allocation: Allocation) -> Allocation:
         [*order, *keys], ascending=[*ascending, *[True] * len(keys)]
     )
     chosen: pd.DataFrame = candidates.drop_duplicates("label")[keys].drop_duplicates()
-    return allocation.fix(allocation.are_in(chosen) & allocation.is_open, TRAIN)
+    return allocation.fix(allocation.is_in(chosen) & allocation.is_open, TRAIN)

@@ -29,8 +29,8 @@ def count_splits(plan: SplitPlan, reports: dict[Path, dict[str, Any]]) -> Counts
 def _summarise(plan: SplitPlan, reports: dict[Path, dict[str, Any]], remarks: list[str]) -> str:
     """Return how good the splits are, where they went, the remarks, and the warnings last."""
     report = next(iter(reports.values()))
-    best = "" if report["bound"] is None else f"best possible {report['bound']:.3g}; "
-    balance = f"balance {report['objective']:.3g} ({best}0 = perfect)"
+    bound = "" if report["bound"] is None else f"no split is below {report['bound']:.3g}; "
+    balance = f"balance {report['objective']:.3g} ({bound}0 = perfect)"
     sizes = [
         f"{describe_sizes(division.allocation.dataset)} -> {folder}"
         for folder, division in plan.divisions.items()

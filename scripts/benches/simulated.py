@@ -31,9 +31,9 @@ def methods(scored: Predictions, seed: int) -> dict[str, list[float]]:
     """Return the interval of macro average precision by each method."""
     left_out = macro(scored, intervals.leave_one_out(scored.groups))
     found = {
-        "jackknife": intervals.jackknife(left_out),
+        "jackknife": intervals.resample_by_jackknife(left_out),
         "as evaluated": metrics.measure_split(scored)["intervals"]["macro_average_precision"],
-        "on the plain scale": intervals.jackknife(left_out, scale="plain"),
+        "on the plain scale": intervals.resample_by_jackknife(left_out, scale="plain"),
     }
     drawn = macro(scored, intervals.draw(scored.groups, seed)[:, :401])
     low, high = intervals.bound_percentiles(drawn[1:]) or (np.nan, np.nan)
@@ -75,7 +75,7 @@ def of_differences(
         found |= {
             f"{name}, as compared": intervals.bound_paired(values, this.groups),
             f"{name}, percentiles": intervals.bound_percentiles(values[1:]),
-            f"{name}, jackknife": intervals.jackknife(jackknife, scale="plain"),
+            f"{name}, jackknife": intervals.resample_by_jackknife(jackknife, scale="plain"),
         }
     return found
 
@@ -86,7 +86,7 @@ def calibrate(data_sets: int = 400) -> None:
     right = calibration.find_least_loss(many)  # of a classifier that is as sure as it may be
     ways = {"least loss": calibration.find_least_loss, "drawn to 1": calibration.fit_temperature}
     for sure in (1.0, 1.25, 1.5, 2.0):
-        others = too_sure(many.only(np.arange(20_000)), sure / right)
+        others = too_sure(many.select(np.arange(20_000)), sure / right)
         for locations in (5, 10, 20):
             changes: dict[str, list[float]] = {name: [] for name in ways}
             for seed in range(data_sets):

@@ -93,7 +93,9 @@ def draws(peers: Path, count: int) -> dict[int, np.ndarray]:
 
 def judged(problem: Partitioning, part: np.ndarray) -> tuple[float, int]:
     """Return the peer's score, and how many (label, part) have no crop."""
-    return problem.cost(part) - problem.penalty(part), len(list(problem.list_uncovered(part)))
+    return problem.compute_cost(part) - problem.compute_penalty(part), len(
+        list(problem.list_uncovered(part))
+    )
 
 
 def tables(peers: Path, count: int) -> None:
@@ -115,7 +117,7 @@ def tables(peers: Path, count: int) -> None:
         least = bound.cover(problem, nodes=COVER_NODES)[1] if missing else 0.0
         rows.append({
             "table": number, "locations": len(crops), "labels": crops.shape[1], "score": score,
-            "missing": missing, "least": problem.penalty(found.choice) <= least,
+            "missing": missing, "least": problem.compute_penalty(found.choice) <= least,
             "seconds": seconds, "cpu": cpu, "gap": gap,
             "peer_score": peer_score, "peer_missing": peer_missing, "peer_seconds": peer_seconds,
         })  # fmt: skip

@@ -62,7 +62,7 @@ def solve_with_cpsat(problem: Partitioning, seconds: float) -> tuple[float, floa
     solver.parameters.max_time_in_seconds = seconds
     solver.solve(model)
     choice = np.array([np.argmax([solver.value(v) for v in row]) for row in x])
-    return problem.cost(choice), solver.best_objective_bound / SCALE**2
+    return problem.compute_cost(choice), solver.best_objective_bound / SCALE**2
 
 
 def main() -> None:

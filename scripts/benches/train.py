@@ -255,7 +255,7 @@ def macro(of: Predictions) -> Floats:
 
 def shown(values: Floats, scale: str = "logit") -> str:
     """Return a figure with its interval."""
-    low, high = intervals.jackknife(values, scale=scale) or (np.nan, np.nan)
+    low, high = intervals.resample_by_jackknife(values, scale=scale) or (np.nan, np.nan)
     return f"macro average precision {values[0]:.3f} ({low:.3f} to {high:.3f})"
 
 

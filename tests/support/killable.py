@@ -1,8 +1,9 @@
 """Runs pipeline commands in forked processes that end themselves at their n-th change of a file.
 
-As a script: reads orders as lines of JSON, forks for each (so that the libraries load once), and
-answers with a line of JSON. A change is what Python's audit events tell of: a file opened for
-writing, renamed, removed, a link or a folder made. The signal comes right before the change.
+As a script: reads lines of JSON, lists of orders that run side by side; forks for each order (so
+that the libraries load once), and answers with a line of JSON. A change is what Python's audit
+events tell of: a file opened for writing, renamed, removed, a link or a folder made. The signal
+comes right before the change.
 """
 
 import importlib
@@ -30,7 +31,12 @@ class Ended:
     code: int
     changes: int
     seconds: float
-    said: str
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
 
 
 class Runner:
@@ -53,11 +59,20 @@ class Runner:
             "folder": str(folder), "words": words, "at_change": at_change, "signal": int(number),
             "after_s": after_s,
         }  # fmt: skip
+        [ended] = self._send([order])
+        return ended
+
+    def run_at_once(self, folder: Path, *commands: list[str]) -> list[Ended]:
+        """Runs commands in a folder side by side."""
+        rest = {"folder": str(folder), "at_change": 0, "signal": 0, "after_s": 0}
+        return self._send([{"words": words} | rest for words in commands])
+
+    def _send(self, orders: list[dict[str, Any]]) -> list[Ended]:
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.write(json.dumps(orders) + "\n")
         self.process.stdin.flush()
-        return Ended(**json.loads(self.process.stdout.readline()))
+        return [Ended(**ended) for ended in json.loads(self.process.stdout.readline())]
 
 
 @contextmanager
@@ -97,14 +112,18 @@ def watch(folder: str, at_change: int, number: int, report: int) -> None:
     sys.addaudithook(hook)
 
 
+def log_of(order: dict[str, Any], stream: str, pid: int) -> Path:
+    return Path(f"{order['folder']}.{pid}.{stream}")
+
+
 def child(order: dict[str, Any], report: int) -> NoReturn:
     from animl_pipeline import cli
 
     os.setsid()
     os.chdir(order["folder"])
-    log = os.open(order["folder"] + ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    for number, stream in ((1, "out"), (2, "err")):
+        log = os.open(log_of(order, stream, os.getpid()), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["pipeline", *order["words"]]
     watch(order["folder"], order["at_change"], order["signal"], report)
@@ -122,9 +141,20 @@ def child(order: dict[str, Any], report: int) -> NoReturn:
         os._exit(code if isinstance(code, int) else 0)
 
 
-def perform(order: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Started:
+    """A forked process, and where it tells of its changes."""
+
+    order: dict[str, Any]
+    pid: int
+    reading: int
+    at: float
+    timer: threading.Timer
+
+
+def start(order: dict[str, Any]) -> Started:
     reading, writing = os.pipe()
-    start = time.monotonic()
+    at = time.monotonic()
     pid = os.fork()
     if not pid:
         os.close(reading)
@@ -133,18 +163,26 @@ def perform(order: dict[str, Any]) -> dict[str, Any]:
     timer = threading.Timer(order["after_s"], os.kill, (pid, order["signal"]))
     if order["after_s"]:
         timer.start()
+    return Started(order, pid, reading, at, timer)
+
+
+def finish(started: Started) -> dict[str, Any]:
     changes = 0
-    while got := os.read(reading, 4096):
+    while got := os.read(started.reading, 4096):
         changes += len(got)
-    os.close(reading)
-    _, status = os.waitpid(pid, 0)
-    timer.cancel()
-    return {
+    os.close(started.reading)
+    _, status = os.waitpid(started.pid, 0)
+    started.timer.cancel()
+    ended = {
         "code": os.waitstatus_to_exitcode(status),
         "changes": changes,
-        "seconds": time.monotonic() - start,
-        "said": Path(order["folder"] + ".log").read_text(encoding="utf-8", errors="replace"),
+        "seconds": time.monotonic() - started.at,
     }
+    for stream in ("out", "err"):
+        log = log_of(started.order, stream, started.pid)
+        ended[stream] = log.read_text(encoding="utf-8", errors="replace")
+        log.unlink()
+    return ended
 
 
 def load_yolos() -> None:
@@ -169,7 +207,8 @@ def main() -> None:
     if "detect" in sys.argv:
         load_yolos()
     for line in sys.stdin:
-        print(json.dumps(perform(json.loads(line))), flush=True)
+        started = [start(order) for order in json.loads(line)]
+        print(json.dumps([finish(one) for one in started]), flush=True)
 
 
 if __name__ == "__main__":

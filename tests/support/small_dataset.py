@@ -12,7 +12,7 @@ from animl_pipeline.artifacts import table_io, tables
 COLOURS = {"bird": (200, 60, 40), "fox": (40, 180, 70), "lizard": (50, 70, 210)}
 GREY = (128, 128, 128)  # of any other label
 TINY = {
-    "model_name": "efficientnet-b0",
+    "model_name": "test_efficientnet",  # of timm; the default takes twice as long
     "pretrained": False,
     "image_size": 64,
     "batch_size": 8,

@@ -6,8 +6,9 @@ As a script: `python yolos.py FOLDER` writes into the folder
     dogs.pt                 one of five categories
     evil.pt                 a file that would run a command when it is loaded
 
-`python yolos.py WEIGHTS IMAGES KIND` writes beside the weights what the package finds in the
-pictures, by file name: in a process of its own, as what was done before tells in the last digits.
+`python yolos.py FOLDER IMAGES` also writes beside yolov5.pt and yolo11.pt what the package finds in
+the pictures, by file name: each in a process of its own, as what was done before tells in the last
+digits. They are forked, so that the libraries load once.
 """
 
 import contextlib
@@ -15,7 +16,9 @@ import io
 import json
 import os
 import sys
+import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +86,40 @@ def peer(weights: Path, images: Path, kind: str) -> None:
     weights.with_suffix(".json").write_text(json.dumps(by_name))
 
 
+def make_weights(folder: Path) -> None:
+    torch.manual_seed(0)
+    yolov5(folder)
+    yolo11(folder / "yolo11.pt", NAMES)
+    yolo11(folder / "dogs.pt", ["dog", "cat", "cow", "pig", "hen"])
+    torch.save({"model": Evil()}, folder / "evil.pt")
+
+
+def apart(work: Callable[..., None], *values: Any) -> None:
+    """Does it in a forked process, and ends this one where that failed."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            work(*values)
+            code = 0
+        finally:
+            if code:
+                traceback.print_exc()
+            os._exit(code)
+    if os.waitpid(pid, 0)[1]:
+        sys.exit(1)
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
+    folder, *images = map(Path, sys.argv[1:])
     with contextlib.redirect_stdout(io.StringIO()):
-        if len(sys.argv) > 2:
-            peer(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
-            return
-        folder = Path(sys.argv[1])
-        torch.manual_seed(0)
-        yolov5(folder)
-        yolo11(folder / "yolo11.pt", NAMES)
-        yolo11(folder / "dogs.pt", ["dog", "cat", "cow", "pig", "hen"])
-        torch.save({"model": Evil()}, folder / "evil.pt")
+        from megadetector.detection import run_detector_batch  # noqa: F401 - before any fork
+
+        apart(make_weights, folder)
+        for where in images:
+            apart(peer, folder / "yolov5.pt", where, "yolov5")
+            apart(peer, folder / "yolo11.pt", where, "ultralytics")
 
 
 if __name__ == "__main__":

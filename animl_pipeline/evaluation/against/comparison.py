@@ -143,7 +143,7 @@ def _measure_differences(
 def _keep_common(ours: Predictions, probabilities: Floats, known: Bools, rows: Ints) -> Predictions:
     """Return one classifier's probabilities (n, labels) of the rows and labels that both have."""
     return replace(
-        ours.only(rows),
+        ours.select(rows),
         labels=[label for label, is_known in zip(ours.labels, known, strict=True) if is_known],
         probabilities=probabilities[np.ix_(rows, np.flatnonzero(known))],
     )

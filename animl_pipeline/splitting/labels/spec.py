@@ -219,7 +219,9 @@ def _read_terms(value: dict[str, Any], where: str, taxonomy: Taxonomy | None) ->
         known = isinstance(taxon, dict) and set(taxon) <= {"level", "name", "datasets"}
         names = [taxon.get("level"), taxon.get("name")] if known else [None]
         datasets = taxon.get("datasets") if known else None
-        if not all(isinstance(name, str) for name in names) or not _are_names(datasets or []):
+        if not all(isinstance(name, str) for name in names) or not _is_list_of_names(
+            datasets or []
+        ):
             raise InputInvalid(
                 f'{where}: a taxon is to be {{"level": "family", "name": "cervidae"}}, and '
                 f'"datasets" a list, if any: {taxon!r}.'
@@ -232,14 +234,14 @@ def _read_terms(value: dict[str, Any], where: str, taxonomy: Taxonomy | None) ->
 def _read_levels(value: Any, count: int | None, where: str) -> tuple[frozenset[str], ...]:
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(map(_are_names, value)):
+    if not isinstance(value, list) or not all(map(_is_list_of_names, value)):
         raise InputInvalid(f"{where}: prioritize is to be a list of lists of datasets: {value!r}.")
     if count is None:
         raise InputInvalid(f"{where}: prioritize goes with max_count, which says of how many.")
     return tuple(map(frozenset, value))
 
 
-def _are_names(value: Any) -> bool:
+def _is_list_of_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
 
 
@@ -253,7 +255,7 @@ def _read_pairs(value: Any, where: str) -> frozenset[Pair]:
     if not isinstance(value, dict):
         raise InputInvalid(f"{where}: dataset_labels is to be an object of lists by dataset.")
     for dataset, names in value.items():
-        if not _are_names(names):
+        if not _is_list_of_names(names):
             raise InputInvalid(f"{where}: {dataset!r} is to be a list of category names.")
         for name in filter(REGULAR_EXPRESSION.search, names):
             raise InputInvalid(

@@ -32,13 +32,15 @@ def solve(
     lines.touch(start)
     best, bound = start, None
     for _ in range(ROUNDS):
-        enough = GAP_ENOUGH * (problem.cost(best) - problem.penalty(best))
+        enough = GAP_ENOUGH * (problem.compute_cost(best) - problem.compute_penalty(best))
         answer = _solve_lines(problem, lines, best, enough=enough, nodes=nodes)
         if answer.bound is not None:
             bound = answer.bound if bound is None else max(bound, answer.bound)
-        if answer.choice is not None and problem.cost(answer.choice) < problem.cost(best):
+        if answer.choice is not None and problem.compute_cost(answer.choice) < problem.compute_cost(
+            best
+        ):
             best = answer.choice
-        is_proven = bound is not None and problem.cost(best) - bound <= enough
+        is_proven = bound is not None and problem.compute_cost(best) - bound <= enough
         left = nodes - answer.nodes
         if is_proven or left <= 0 or answer.choice is None or not lines.touch(answer.choice):
             break
@@ -116,7 +118,7 @@ def _solve_lines(
     high = np.concatenate([exactly, np.full(len(low) - len(exactly), np.inf)])
     used = np.concatenate([np.full(len(low) - pairs, True), needed > 0])
     # Where `best` covers all, so does every optimum: m is 0, and coverage a hard constraint.
-    may_lack = np.full(pairs, 1.0 if problem.penalty(best) else 0.0)
+    may_lack = np.full(pairs, 1.0 if problem.compute_penalty(best) else 0.0)
     price = [
         np.zeros(units * splits + squares),
         np.repeat(problem.weights, splits),
@@ -129,7 +131,7 @@ def _solve_lines(
         np.full(squares, 2),
         may_lack,
     ]
-    gap = enough / max(problem.cost(best), 1e-9)
+    gap = enough / max(problem.compute_cost(best), 1e-9)
     result = milp(
         np.concatenate(price),
         integrality=whole * bool(nodes),

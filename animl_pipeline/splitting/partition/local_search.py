@@ -23,14 +23,14 @@ def search(problem: Partitioning, rng: np.random.Generator) -> Ints:
     if len(problem.crops) > MANY:
         return descend(problem, _start_greedily(problem, rng))[0]
     starts = [_start_greedily(problem, rng) for _ in range(STARTS)]
-    return min((improve(problem, start, rng) for start in starts), key=problem.cost)
+    return min((improve(problem, start, rng) for start in starts), key=problem.compute_cost)
 
 
 def improve(problem: Partitioning, start: Ints, rng: np.random.Generator) -> Ints:
     """Return the best of the local optima downhill of a start and of what kicks lead to from it."""
     best, work = descend(problem, start)
     work_left = WORK / STARTS - work
-    best_cost = problem.cost(best)
+    best_cost = problem.compute_cost(best)
     free = np.flatnonzero(problem.allowed.sum(axis=1) > 1)
     for _ in range(min(KICKS, KICKS_PER_UNIT * free.size)):
         if work_left < 0 or best_cost < NOISE:
@@ -40,7 +40,7 @@ def improve(problem: Partitioning, start: Ints, rng: np.random.Generator) -> Int
             choice[unit] = rng.choice(np.flatnonzero(problem.allowed[unit]))
         choice, work = descend(problem, choice)
         work_left -= work
-        if (cost := problem.cost(choice)) < best_cost - NOISE:
+        if (cost := problem.compute_cost(choice)) < best_cost - NOISE:
             best, best_cost = choice, cost
     return best
 

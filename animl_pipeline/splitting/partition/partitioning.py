@@ -72,12 +72,12 @@ class Partitioning:
         """Return the number of units of each label in each split: (splits, labels)."""
         return self._sum_by_split(self.has, choice)
 
-    def cost(self, choice: Ints) -> float:
+    def compute_cost(self, choice: Ints) -> float:
         """Return the objective, penalties included."""
         apart = self.sum_fractions(choice) - self.targets[:, None]
-        return float((self.weights * apart**2).sum()) + self.penalty(choice)
+        return float((self.weights * apart**2).sum()) + self.compute_penalty(choice)
 
-    def penalty(self, choice: Ints) -> float:
+    def compute_penalty(self, choice: Ints) -> float:
         """Return the penalties alone: 0 if every split has every label."""
         return float(self.penalties @ (self.count_units(choice) == 0).sum(axis=1))
 

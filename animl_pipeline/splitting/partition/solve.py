@@ -43,10 +43,12 @@ def partition(crops: Ints, targets: Floats, allowed: Bools, seed: int) -> Partit
     # may change the last bit of a sum.
     with threadpool_limits(1, user_api="blas"):
         choice = local_search.search(problem, np.random.default_rng(seed + 1))
-        penalty = problem.penalty(choice)
+        penalty = problem.compute_penalty(choice)
         if penalty:
             covering, penalty = bound.cover(problem, nodes=COVER_NODES)
-            if covering is not None and problem.penalty(covering) < problem.penalty(choice):
+            if covering is not None and problem.compute_penalty(covering) < problem.compute_penalty(
+                choice
+            ):
                 choice = local_search.improve(problem, covering, np.random.default_rng(seed + 2))
     occupied, proven = int((crops > 0).sum()), None
     nodes = max(1, NODES // occupied) if occupied <= EXACT_UP_TO else 0
@@ -56,6 +58,6 @@ def partition(crops: Ints, targets: Floats, allowed: Bools, seed: int) -> Partit
     in_given_order[order] = choice
     solver = "milp (HiGHS)" if nodes else "bound by lp (HiGHS)"
     method = f"local search, {solver if occupied <= BOUND_UP_TO else 'without a bound'}"
-    cost = problem.cost(choice)  # a bound is right but for the solver's last digits
+    cost = problem.compute_cost(choice)  # a bound is right but for the solver's last digits
     proven = None if proven is None else min(proven, cost)
     return Partition(in_given_order, cost, proven, method)
