@@ -151,15 +151,6 @@ def open_upright(path: Path) -> Image.Image:
         return cut_whole(picture)
 
 
-def decode(file: BinaryIO) -> Image.Image:
-    """Return the whole picture in an open file, as `open_upright` does of a path.
-
-    Raises:
-        ImageUnusable: the message is the reason.
-    """
-    return cut_whole(_open(file))
-
-
 def cut_whole(picture: Picture) -> Image.Image:
     """Return the whole picture, decoded, upright in RGB.
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from animl_pipeline.files import whole as files
-from animl_pipeline.images.opening import DAMAGE, decode
+from animl_pipeline.images.opening import DAMAGE
 
 
 def bound_size(size_px: tuple[int, int], max_side_px: int | None) -> tuple[int, int]:
@@ -40,7 +40,9 @@ def pass_through_jpeg(image: Image.Image, *, quality: int) -> Image.Image:
     """Return the picture as it is read where `save_jpeg` wrote it, without a file."""
     memory = io.BytesIO()
     _encode(image, memory, quality, "")
-    return decode(memory)
+    read = Image.open(memory, formats=["JPEG"])
+    read.load()  # a JPEG of our own is whole: to look whether it is takes a second decoding
+    return read
 
 
 def _encode(image: Image.Image, target: Path | BinaryIO, quality: int, comment: str) -> None:

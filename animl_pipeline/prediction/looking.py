@@ -125,13 +125,17 @@ def read_about(picture: opening.Picture) -> tuple[FileState, Facts]:
 def is_grey(picture: NDArray[np.uint8]) -> bool:
     """Return whether a picture (3, side, side) has no colour.
 
-    This is `predicting.measure_colour_spread` in whole numbers, which takes a tenth of the time.
+    This is `predicting.measure_colour_spread` in whole numbers, and colour by colour: NumPy's `max`
+    over three colours, and its `sum` with a mask, took a third of the time of opening and cutting.
     """
-    highest = picture.max(axis=0)
+    red, green, blue = picture
+    highest = np.maximum(np.maximum(red, green), blue)
     lit = highest > BLACK_MAX * BYTE_MAX
-    inside = lit.any(axis=1, keepdims=True) & lit.any(axis=0, keepdims=True)
-    spread = int(np.sum(highest - picture.min(axis=0), where=inside, dtype=np.int64))
-    return spread <= GREY_SPREAD_MAX * BYTE_MAX * max(1, int(np.count_nonzero(inside)))
+    rows, columns = lit.any(axis=1), lit.any(axis=0)
+    spread = highest - np.minimum(np.minimum(red, green), blue)
+    if not (rows.all() and columns.all()):
+        spread = spread[rows][:, columns]
+    return int(spread.sum(dtype=np.int64)) <= GREY_SPREAD_MAX * BYTE_MAX * max(1, spread.size)
 
 
 def choose_boxes(detections: Sequence[Detection], threshold: float) -> list[Detection]:
