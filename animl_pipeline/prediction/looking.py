@@ -135,7 +135,8 @@ def is_grey(picture: NDArray[np.uint8]) -> bool:
     spread = highest - np.minimum(np.minimum(red, green), blue)
     if not (rows.all() and columns.all()):
         spread = spread[rows][:, columns]
-    return int(spread.sum(dtype=np.int64)) <= GREY_SPREAD_MAX * BYTE_MAX * max(1, spread.size)
+    most = GREY_SPREAD_MAX * BYTE_MAX * max(1, int(spread.size))
+    return int(spread.sum(dtype=np.int64)) <= most
 
 
 def choose_boxes(detections: Sequence[Detection], threshold: float) -> list[Detection]:
