@@ -97,7 +97,7 @@ def take(python: Path, how: str, folder: Path, **options: Any) -> dict[str, floa
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [str(python), "-W", "ignore", str(script), how, str(folder / "options.json")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        capture_output=True, text=True, env=environment,
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{how}: {done.stderr[-2000:]}")
