@@ -260,7 +260,9 @@ def test_a_broken_policy_stops_who_applies_it_and_not_who_writes_it_anew(
         "weights": {"format_version": "1"},
         "of format 2": [],
     }
-    texts = {part: json.dumps(wrong) for part, wrong in broken.items()} | {"cannot be read": "{half"}
+    texts = {part: json.dumps(wrong) for part, wrong in broken.items()} | {
+        "cannot be read": "{half"
+    }
     for part, text in texts.items():
         path.write_text(text)
         with pytest.raises(InputInvalid, match=rf"policy\.json.*{part}"):
