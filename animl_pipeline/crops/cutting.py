@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -89,8 +88,7 @@ def cut_all(
 def sharing_memory() -> Iterator[PixelBudget]:
     """Yield the pixels that threads may have in memory as long as the block lasts."""
     pixels = max(PIXELS_MIN, PIXELS_PER_CORE * (os.cpu_count() or 1))
-    with warnings.catch_warnings(), opening.keep_memory(pixels):
-        warnings.filterwarnings("ignore", module="PIL")  # on EXIF, which decides nothing here
+    with opening.unwarned(), opening.keep_memory(pixels):
         yield PixelBudget(pixels)
 
 

@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -248,6 +249,14 @@ def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     if "transparency" in image.info:
         image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Let Pillow be silent on broken EXIF, which decides nothing here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
 
 
 @contextmanager

@@ -15,6 +15,7 @@ Writes  predictions/results.json             the answers, as MegaDetector result
 
 from typing import TYPE_CHECKING
 
+from animl_pipeline.artifacts.names import OVERVIEW
 from animl_pipeline.prediction.settings import Settings
 from animl_pipeline.running.options import settings
 from animl_pipeline.running.progress import say
@@ -22,6 +23,8 @@ from animl_pipeline.running.stage import Counts
 
 if TYPE_CHECKING:
     from animl_pipeline.prediction.plan import PredictionPlan
+
+UNLIKE = 10  # locations that are named on the terminal
 
 
 @settings
@@ -39,17 +42,32 @@ def prepare(options: Options) -> "PredictionPlan":
 def run(plan: "PredictionPlan") -> Counts:
     """Look at every image that is new or changed, and write what follows for all of them."""
     from animl_pipeline.prediction import filling, store
+    from animl_pipeline.report.answers import write_all
 
     with store.Store(plan.folder / store.NAME, plan.settings) as answers:
         if answers.begun_anew:
             say(f"predict: {answers.begun_anew}: every image is looked at anew")
         looked_at = filling.fill_store(answers, plan)
+        written = write_all(answers, plan)
         images, failed = answers.count(), answers.count_failed()
+    decided = {
+        f"{decision} {of}": count
+        for of, counts in (("images", written.images), ("sequences", written.sequences))
+        for decision, count in counts.items()
+    }
     videos = len(plan.listing.videos)
+    lines = [
+        f"{images:,} images ({looked_at:,} looked at now): "
+        + ", ".join(f"{count:,} {decision}" for decision, count in written.images.items())
+        + f"; {failed:,} failed"
+        + (f"; {videos:,} videos are not read" if videos else "")
+        + f" -> {plan.folder / OVERVIEW.name}"
+        + ("" if written.is_new else ", which is up to date"),
+        *(f"unlike the cameras it was tested on: {words}" for words in written.unlike[:UNLIKE]),
+    ]
     return Counts(
-        items={"images": images, "failed": failed, "videos not read": videos},
-        summary=f"{images:,} images ({looked_at:,} looked at now), {failed:,} failed, "
-        f"{videos:,} videos not read -> {plan.folder}",
+        items={"images": images, "failed": failed, "videos not read": videos} | decided,
+        summary="\n  ".join(lines),
         failed=failed,
         total=images,
         tolerate=plan.options.tolerate,
