@@ -98,7 +98,7 @@ def test_what_was_seen_is_counted_by_location_and_decision(tmp_path: Path) -> No
 def test_an_image_without_a_time_has_no_hour_and_is_counted(tmp_path: Path) -> None:
     overview = gather(make_frame("1.jpg", ("fox", 0.9, "accept"), hour=-1))
     words = read_words(draw(overview, tmp_path))
-    assert "no time known" in words
+    assert "by hour of day" not in words
     assert "1 image had no time of day" in words
 
 

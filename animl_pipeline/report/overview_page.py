@@ -78,6 +78,7 @@ def render(overview: Overview, context: Context, *, folder: Path) -> str:
             for tile in gallery
         ]
 
+    labels = [make_row(label, overview) for label in order[:LABELS_MAX]]
     return load_template("overview.html.j2").render(
         context=context,
         overview=overview,
@@ -87,7 +88,8 @@ def render(overview: Overview, context: Context, *, folder: Path) -> str:
         total=sum(overview.images.values()) + sum(overview.failures.values()),
         failed=sum(overview.failures.values()),
         locations=sum(1 for name in overview.places if name),
-        labels=[make_row(label, overview) for label in order[:LABELS_MAX]],
+        labels=labels,
+        timed=any(row["hours"] for row in labels),
         labels_left_out=len(order[LABELS_MAX:]),
         where=show_locations(overview, order),
         review=dress(review),
