@@ -90,8 +90,8 @@ def test_what_was_seen_is_counted_by_location_and_decision(tmp_path: Path) -> No
     assert "4 images at 2 locations, 2026-05-02" in words
     for row in ("1 accepted 25 %", "1 for a person to review", "1 empty", "1 could not be read"):
         assert row in words
-    assert "pier 2 0 1 1 +1" in words  # images, empty, to review, sequences of fox
-    assert "cove 2 1 0" in words
+    assert "pier 1 +1 2 0 1" in words  # sequences of fox, images, empty, to review
+    assert "cove 2 1 0" in words  # one of them could not be read
     assert "image is truncated 1 4.jpg" in words
 
 

@@ -138,9 +138,9 @@ class Overview:
     def add(self, frame: Frame) -> None:
         """Take in an image with what was decided of it."""
         answer, decision = frame.answer, frame.decision.decision
-        self._note_time(answer.facts.datetime)
         if answer.failure:
             return self._add_failure(answer)
+        self._note_time(answer.facts.datetime)
         self.images[decision] += 1
         self.places[answer.facts.location].images[decision] += 1
         for box, decided in zip(answer.boxes, frame.boxes, strict=True):

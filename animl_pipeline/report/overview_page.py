@@ -73,6 +73,7 @@ def render(overview: Overview, context: Context, *, folder: Path) -> str:
             {
                 "tile": tile,
                 "picture": pictures.get((tile.file_name, tile.box)),
+                "rest": tile.file_name.removeprefix(f"{tile.location}/"),
                 "link": quote(f"{base}/{tile.file_name}"),
             }
             for tile in gallery
