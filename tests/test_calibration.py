@@ -160,7 +160,7 @@ def test_the_error_of_the_temperature_is_about_that_of_leaving_locations_out() -
         for group in range(scored.groups)
     ]
     jackknife = intervals.estimate_error(np.array([np.log(best), *left_out]))
-    scaled = calibration.to_logits(scored.probabilities) / best
+    scaled = scored.get_logits() / best
     assert calibration._estimate_error(scaled, scored) == pytest.approx(jackknife, rel=0.25)
 
 

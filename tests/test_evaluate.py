@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -172,7 +173,9 @@ def test_what_val_chose_is_kept_beside_the_run_whose_own_files_stay(in_trained: 
     perform.perform("evaluate", evaluate.Options(precision_target=0.8))
     after = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     kept = json.loads(after.pop("policy.json"))
+    learned = after.pop("reference.safetensors")
     assert after == before
+    assert kept["reference"] == hashlib.sha256(learned).hexdigest()
     figures = metrics(OUT)["splits"]["test"]
     val = predictions(OUT, "val")
     on = kept["temperature"]["measured_on"]

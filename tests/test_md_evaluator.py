@@ -10,7 +10,7 @@ from clustered import made
 from megadetector.classification import evaluate_model
 
 from animl_pipeline.classifier.predictions import Predictions
-from animl_pipeline.evaluation import calibration, md_evaluator
+from animl_pipeline.evaluation import md_evaluator
 
 
 class Batches(list[Any]):
@@ -19,7 +19,7 @@ class Batches(list[Any]):
     def __init__(self, scored: Predictions) -> None:
         crops = list(scored.rows["crop"])
         weights = md_evaluator._weigh_labels(scored).astype(np.float32)
-        logits = torch.tensor(calibration.to_logits(scored.probabilities)).float()
+        logits = torch.tensor(scored.get_logits()).float()
         truth = torch.tensor(scored.truth)
         step = range(0, len(scored), 16)
         super().__init__(

@@ -27,7 +27,8 @@ SPLIT_PAGE = Artifact("split_report.html", "split", "The same as a page to read.
 CARD = Artifact("model.json", "train", "All that is needed to use a run's network.")
 WEIGHTS = Artifact("model.safetensors", "train", "The weights of a run's network.")
 STATE = Artifact("last.pt", "train", "What training goes on from after an interruption.")
-POLICY = Artifact("policy.json", "evaluate", "The temperature and thresholds chosen on val.")
+POLICY = Artifact("policy.json", "evaluate", "What was chosen on val and is applied.")
+REFERENCE = Artifact("reference.safetensors", "evaluate", "What the crops of train are like.")
 METRICS = Artifact("metrics.json", "evaluate", "All metrics of the splits, with intervals.")
 PAGE = Artifact("report.html", "evaluate", "The same as a page to read.")
 RESULTS = Artifact("results.json", "predict", "The answers, as MegaDetector results.")
@@ -45,6 +46,7 @@ ARTIFACTS = (
     WEIGHTS,
     STATE,
     POLICY,
+    REFERENCE,
     METRICS,
     PAGE,
     RESULTS,

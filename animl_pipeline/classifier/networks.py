@@ -5,6 +5,9 @@ are pooled into one embedding a picture, and a head, the last layer, that makes 
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -100,6 +103,37 @@ def pool(network: nn.Module, features: Tensor) -> Tensor:
     """Return the embeddings (b, width) of features, which are what the head takes."""
     embeddings: Tensor = find_kind_of(network).pool(network, features)
     return embeddings
+
+
+@dataclass
+class Watched:
+    """The features (b, width) of the batch that a network saw last."""
+
+    features: Tensor
+
+
+@contextmanager
+def watch_features(network: nn.Module) -> Iterator[Watched]:
+    """Yield what holds the features that the head takes, batch by batch, at no cost in time.
+
+    `network` may be one that fabric has set up.
+    """
+    watched = Watched(torch.empty(0))
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        watched.features = inputs[0].flatten(start_dim=1)
+
+    handle = find_head(_unwrap(network)).register_forward_pre_hook(keep)
+    try:
+        yield watched
+    finally:
+        handle.remove()
+
+
+def _unwrap(network: nn.Module) -> nn.Module:
+    """Return the network inside what fabric made of it."""
+    inside = getattr(network, "module", network)
+    return inside if inside is network else _unwrap(inside)
 
 
 def has_channels_last(network: nn.Module, features: Tensor) -> bool:

@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Sized
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from animl_pipeline.classifier import networks
 from animl_pipeline.classifier.card import Card
 from animl_pipeline.classifier.crops import Crops, make_loader
-from animl_pipeline.classifier.predictions import DECIMALS, Bools, Floats, Predictions
+from animl_pipeline.classifier.predictions import DECIMALS, Bools, Floats, Floats32, Predictions
 from animl_pipeline.classifier.preprocessing import make_transform
+from animl_pipeline.classifier.reference import Reference
 from animl_pipeline.running.progress import progress
 
 # On a CPU larger batches outgrow its caches: see docs, Measured.
@@ -42,17 +43,29 @@ class Predictor:
     card: Card
 
 
+# What is made of the features (b, width) and logits (b, labels) of a batch.
+Observed = tuple[Floats32, ...]
+Observe = Callable[[Floats32, Floats32], Observed]
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What a network gave for all crops of a loader, in its order.
 
     `probabilities` (n, labels); `spread` (n,) of the colours, 0 to 1, or NaN where it was not
     asked for; `readable` (n,): the other values of a crop that could not be read mean nothing.
+    Where asked for: `logits` (n, labels) and what was made of the features of each batch, in turn.
     """
 
     probabilities: Floats
     spread: Floats
     readable: Bools
+    logits: Floats32 | None = None
+    observed: tuple[Observed, ...] = ()
+
+    def gather(self, part: int) -> Floats32:
+        """Return one part of what was observed, of the readable crops, in their order."""
+        return np.concatenate([batch[part] for batch in self.observed])[self.readable]
 
     def as_predictions(self, rows: pd.DataFrame, labels: list[str]) -> Predictions:
         """Return them beside the rows of dataset.csv (n) that the loader read the crops of."""
@@ -63,6 +76,7 @@ class Outputs:
             np.asfortranarray(self.probabilities[self.readable]),
             self.spread[self.readable] <= GREY_SPREAD_MAX,
             list(rows["crop"][~self.readable]),
+            logits=None if self.logits is None else self.logits[self.readable],
         )
 
 
@@ -95,13 +109,55 @@ def measure_colour_spread(shown: Tensor) -> Tensor:
 
 
 def predict_rows(
-    predictor: Predictor, rows: pd.DataFrame, crops_dir: Path, title: str
+    predictor: Predictor,
+    rows: pd.DataFrame,
+    crops_dir: Path,
+    title: str,
+    reference: Reference | None = None,
 ) -> Predictions:
     """Return what the network says of the crops of some rows of dataset.csv.
 
-    Crops that cannot be read are left out, and named in the log. The labels of the rows may be
-    others than the network's own.
+    The probabilities are without temperature; see `Predictions.calibrate`. Crops that cannot be
+    read are left out, and named in the log. The labels of the rows may be others than the
+    network's own. With a reference there are unknown scores and traits.
     """
+    observe = None if reference is None else _observe_unknown(reference)
+    outputs = _predict(predictor, rows, crops_dir, title, observe)
+    predictions = outputs.as_predictions(rows, predictor.card.labels)
+    for crop in predictions.unreadable:
+        logger.warning("%s cannot be read: left out; run `pipeline crop` again", crop)
+    if reference is None:
+        return predictions
+    unknown, traits = outputs.gather(0)[:, 0].astype(np.float64), outputs.gather(1)
+    return replace(predictions, unknown=unknown, traits=traits)
+
+
+def embed_rows(
+    predictor: Predictor, rows: pd.DataFrame, crops_dir: Path, title: str
+) -> tuple[Floats32, Predictions]:
+    """Return the features (n, width) of the crops that can be read, and their predictions."""
+    outputs = _predict(predictor, rows, crops_dir, title, lambda features, _: (features,))
+    return outputs.gather(0), outputs.as_predictions(rows, predictor.card.labels)
+
+
+def _observe_unknown(reference: Reference) -> Observe:
+    """Return what makes the unknown score (b, 1) and the traits (b, k) of a batch."""
+
+    def observe(features: Floats32, logits: Floats32) -> Observed:
+        unknown = reference.score_unknown(features, logits).astype(np.float32)
+        return unknown[:, None], reference.measure_traits(features)
+
+    return observe
+
+
+def _predict(
+    predictor: Predictor,
+    rows: pd.DataFrame,
+    crops_dir: Path,
+    title: str,
+    observe: Observe | None,
+) -> Outputs:
+    """Return what the network gives for the crops of some rows, as fast as the device can."""
     fabric, card = predictor.fabric, predictor.card
     network = networks.fold_batch_norms(predictor.network).to(fabric.device)
     crops = Crops(crops_dir, list(rows["crop"]), [0] * len(rows), make_transform(card))
@@ -110,35 +166,45 @@ def predict_rows(
         batch_size=BATCH_ON_CPU if fabric.device.type == "cpu" else BATCH_ON_GPU,
         workers=min(8, os.cpu_count() or 1),
     )
-    outputs = predict_batches(fabric, fabric.setup(network), batches, title)
-    predictions = outputs.as_predictions(rows, card.labels)
-    for crop in predictions.unreadable:
-        logger.warning("%s cannot be read: left out; run `pipeline crop` again", crop)
-    return predictions
+    return predict_batches(fabric, fabric.setup(network), batches, title, observe)
 
 
 @torch.inference_mode()
 def predict_batches(
-    fabric: Fabric, network: nn.Module, batches: "DataLoader[Any]", title: str
+    fabric: Fabric,
+    network: nn.Module,
+    batches: "DataLoader[Any]",
+    title: str,
+    observe: Observe | None = None,
 ) -> Outputs:
     """Return what a network gives for the batches of a loader, in its order.
 
-    A batch is (pictures, truth, what was read), as of `Crops`, and maybe the colour spreads.
+    A batch is (pictures, truth, what was read), as of `Crops`, and maybe the colour spreads. What
+    `observe` makes of each batch is kept, so that features need no room for all crops.
     """
     network.eval()
-    logits, spreads, readables = [], [], []
-    with progress(len(cast(Sized, batches.sampler)), title=title, unit="crop") as bar:
+    logits, spreads, readables, observed = [], [], [], []
+    with (
+        progress(len(cast(Sized, batches.sampler)), title=title, unit="crop") as bar,
+        networks.watch_features(network) if observe else nullcontext() as watched,
+    ):
         for batch in batches:
             pictures, _, read, *spread = fabric.to_device(batch)
             output = network(pictures.contiguous(memory_format=torch.channels_last))
             logits.append(output.float().cpu())
             spreads.append(spread[0].cpu() if spread else torch.full(read.shape, torch.nan))
             readables.append((read == 0).cpu())
+            if observe and watched:
+                features = watched.features.float().cpu().numpy()
+                observed.append(observe(features, logits[-1].numpy()))
             bar.update(len(read))
+    every = torch.cat(logits)
     return Outputs(
-        to_probabilities(torch.cat(logits)),
+        to_probabilities(every),
         torch.cat(spreads).double().numpy(),
         torch.cat(readables).numpy(),
+        every.numpy(),
+        tuple(observed),
     )
 
 
@@ -148,7 +214,7 @@ def to_probabilities(logits: Tensor) -> Floats:
     return np.asarray(np.round(soft, DECIMALS))
 
 
-def calibrate(logits: NDArray[np.float32], temperature: float) -> Floats:
+def calibrate(logits: Floats32, temperature: float) -> Floats:
     """Return the probabilities (n, labels) of logits divided by the temperature, as files hold."""
     soft = special.softmax(logits.astype(np.float64) / temperature, axis=1)
     return np.asarray(soft.round(DECIMALS))

@@ -2,19 +2,23 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from animl_pipeline.artifacts import tables
 
 Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 GROUPS_MAX = 500
 DECIMALS = 9  # of a probability, as files hold it
+FLOOR = 5e-10  # half of the last decimal of a written probability, for those written as 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +28,8 @@ class Predictions:
     `rows` (n) are of dataset.csv; `labels` are those that were predicted, in the order of the
     columns of `probabilities` (n, labels), 0 to 1; every label of the rows is one of them. `grey`
     (n,) says which pictures have no colour, as infrared ones. `unreadable` names the other crops.
+    Where they are known: `logits` (n, labels) up to a constant of the row, from which temperature
+    makes the probabilities; the `unknown` score (n,); the `traits` (n, k) of the features.
     """
 
     rows: pd.DataFrame
@@ -31,6 +37,9 @@ class Predictions:
     probabilities: Floats
     grey: Bools
     unreadable: list[str]
+    logits: Floats | Floats32 | None = None
+    unknown: Floats | None = None
+    traits: Floats32 | None = None
 
     @classmethod
     def from_arrays(
@@ -105,9 +114,11 @@ class Predictions:
         """Return some of the rows, by number or by a truth value each (n,)."""
         kept = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         rows = self.rows.iloc[kept].reset_index(drop=True)
-        return replace(
-            self, rows=rows, probabilities=self.probabilities[kept], grey=self.grey[kept]
-        )
+        columns: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[kept]
+            for name in ("probabilities", "grey", "logits", "unknown", "traits")
+        }
+        return replace(self, rows=rows, **columns)
 
     def as_labels(self, members: dict[str, list[str]]) -> "Predictions":
         """Return the same crops with probabilities of other labels, which sum to 1 again.
@@ -115,8 +126,28 @@ class Predictions:
         `members` holds of each new label the labels that make it up.
         """
         summed = sum_members(self.probabilities, self.labels, members)
-        probabilities = normalise(summed).round(DECIMALS)
-        return replace(self, labels=list(members), probabilities=probabilities)
+        return replace(
+            self,
+            labels=list(members),
+            probabilities=normalise(summed).round(DECIMALS),
+            logits=to_logits(summed),
+        )
+
+    def get_logits(self) -> Floats:
+        """Return the logits (n, labels), of the probabilities where they are not known."""
+        known = to_logits(self.probabilities) if self.logits is None else self.logits
+        return np.asarray(known, dtype=np.float64)
+
+    def calibrate(self, temperature: float | None) -> "Predictions":
+        """Return the same with the probabilities of the logits divided by a temperature.
+
+        They are rounded as files hold them. Without a temperature they stay as they are.
+        """
+        if temperature is None:
+            return self
+        soft = special.softmax(self.get_logits() / temperature, axis=1).round(DECIMALS)
+        # By column, as a table holds them: the last digit of a sum over labels follows from it.
+        return replace(self, logits=self.get_logits(), probabilities=np.asfortranarray(soft))
 
     def as_one_location(self) -> "Predictions":
         """Return the same crops as if one camera had taken all: metrics then sum them in one go."""
@@ -129,6 +160,11 @@ class Predictions:
         )
         columns = [tables.PROBABILITY + label for label in self.labels]
         return pd.concat([table, pd.DataFrame(self.probabilities, columns=columns)], axis=1)
+
+
+def to_logits(probabilities: Floats) -> Floats:
+    """Return log(probability), kept off minus infinity."""
+    return np.asarray(np.log(np.maximum(probabilities, FLOOR)))
 
 
 def sum_members(probabilities: Floats, labels: list[str], members: dict[str, list[str]]) -> Floats:

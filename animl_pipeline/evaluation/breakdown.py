@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from animl_pipeline.classifier.predictions import Ints, Predictions
-from animl_pipeline.evaluation import calibration, intervals
+from animl_pipeline.classifier.predictions import Ints, Predictions, to_logits
+from animl_pipeline.evaluation import intervals
 from animl_pipeline.evaluation.average_precision import average_macro, compute_label_aps
 from animl_pipeline.evaluation.metrics import (
     HEADLINE,
@@ -84,7 +84,7 @@ def measure_sequences(predictions: Predictions) -> dict[str, Any]:
     index = np.array([number[key] for key in keys])
     n = len(number)
     logits = np.zeros((n, len(predictions.labels)))
-    np.add.at(logits, index, calibration.to_logits(predictions.probabilities))
+    np.add.at(logits, index, to_logits(predictions.probabilities))
     means = special.softmax(logits / np.bincount(index, minlength=n)[:, None], axis=1)
     least, most = np.full(n, len(predictions.labels)), np.full(n, -1)
     np.minimum.at(least, index, predictions.truth)

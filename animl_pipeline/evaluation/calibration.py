@@ -1,8 +1,7 @@
 """Fit the temperature that mends how sure a classifier is, and measure how far it is believed.
 
 Temperature scaling (Guo et al. 2017): the logits are divided by one number T, which changes how
-sure the classifier is but not what it says. The log of a probability is its logit up to a constant
-of its row, so all of it can be had from the written predictions.
+sure the classifier is but not what it says.
 """
 
 from typing import Any
@@ -10,17 +9,11 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
-from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
+from animl_pipeline.classifier.predictions import Floats, Ints, Predictions, to_logits
 
 BINS = 15  # of equal width, as torchmetrics' default
-FLOOR = 5e-10  # half of the last decimal of a written probability, for those written as 0
 ADDED_LOCATIONS = 2  # to those a temperature is fitted on; docs, Measured
 TEMPERATURES = (0.05, 20.0)  # past them the fit has run away, on rows all right or all wrong
-
-
-def to_logits(probabilities: Floats) -> Floats:
-    """Return log(probability), kept off minus infinity."""
-    return np.asarray(np.log(np.maximum(probabilities, FLOOR)))
 
 
 def soften(probabilities: Floats, temperature: float) -> Floats:
@@ -39,7 +32,7 @@ def fit_temperature(predictions: Predictions) -> float:
     within the noise is left alone. 1 for three locations or fewer, whose error nobody knows. Within
     TEMPERATURES, to 6 decimals.
     """
-    logits = to_logits(predictions.probabilities)
+    logits = predictions.get_logits()
     _, curvature = _compute_slopes(logits, predictions.truth)
     best = np.log(
         find_least_loss(
@@ -56,7 +49,7 @@ def find_least_loss(predictions: Predictions, *, towards_1: float = 0.0) -> floa
 
     To the sum of their losses `towards_1` (log T)^2 / 2 is added.
     """
-    logits, rows = to_logits(predictions.probabilities), np.arange(len(predictions))
+    logits, rows = predictions.get_logits(), np.arange(len(predictions))
 
     def compute_loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)

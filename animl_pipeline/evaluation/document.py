@@ -9,7 +9,8 @@ import pandas as pd
 
 from animl_pipeline.artifacts.splits import SEEN_TEST, TEST
 from animl_pipeline.classifier.predictions import Predictions
-from animl_pipeline.evaluation import breakdown, calibration, label_errors, metrics, operating
+from animl_pipeline.evaluation import breakdown, label_errors, metrics, operating
+from animl_pipeline.evaluation.settings import Metric
 
 FORMAT_VERSION = "1"
 EXAMPLES = 24  # pictures in a gallery
@@ -41,14 +42,15 @@ class Document:
 
 @dataclass(frozen=True)
 class Judging:
-    """By what a split is judged: thresholds of `val`, if there is one, and a temperature.
+    """By what a split is judged: thresholds of `val`, if there is one.
 
-    `wanted` holds the precision and the recall that thresholds are to reach.
+    Probabilities are calibrated by the temperature, if there is one. `wanted` holds the precision
+    and the recall that thresholds are to reach.
     """
 
     val: Predictions | None
     temperature: float | None
-    wanted: dict[str, float]
+    wanted: dict[Metric, float]
     empty_label: str
 
 
@@ -89,16 +91,18 @@ def guess(split: Predictions) -> float:
 
 
 def calibrate(split: Predictions, temperature: float | None) -> dict[str, Any] | None:
-    """Return log loss, expected calibration error and reliability before and after."""
+    """Return log loss, expected calibration error and reliability before and after.
+
+    The split's probabilities are those after.
+    """
     if temperature is None:
         return None
-    soft = calibration.soften(split.probabilities, temperature)
-    after = dataclasses.replace(split, probabilities=soft)
+    before = split.calibrate(1.0)
     return {
         "temperature": temperature,
-        "before": metrics.measure_calibration(split),
-        "after": metrics.measure_calibration(after),
-        "change": metrics.compare_log_loss(split, after),
+        "before": metrics.measure_calibration(before),
+        "after": metrics.measure_calibration(split),
+        "change": metrics.compare_log_loss(before, split),
     }
 
 

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from animl_pipeline.artifacts.names import WEIGHTS
 from animl_pipeline.artifacts.splits import VAL
 from animl_pipeline.classifier.predicting import predict_rows
 from animl_pipeline.classifier.predictions import Predictions
-from animl_pipeline.evaluation import calibration, document, operating
+from animl_pipeline.classifier.reference import Reference
+from animl_pipeline.evaluation import calibration, document
 from animl_pipeline.evaluation.against import comparison
 from animl_pipeline.evaluation.against.peers import predict_with_peer
+from animl_pipeline.evaluation.choosing import choose_policy
 from animl_pipeline.evaluation.document import Document, Judging
 from animl_pipeline.evaluation.known_crops import check_overlaps
 from animl_pipeline.evaluation.plan import EvaluationPlan
-from animl_pipeline.files import whole
+from animl_pipeline.evaluation.unknown import learn_reference
 from animl_pipeline.runs.overlap import count_by_label
-from animl_pipeline.runs.policy import MeasuredOn, Policy, Temperature, Thresholds
+from animl_pipeline.runs.policy import Policy
 
 SEED = 0  # of the bootstrap
 PACKAGES = ("animl-pipeline", "torch", "torchvision", "numpy", "pandas", "scipy")
@@ -47,16 +48,16 @@ class Evaluation:
 
 def evaluate(plan: EvaluationPlan, commands: list[str]) -> Evaluation:
     """Return the evaluation of a run; `commands` are those that made it."""
-    predicted, unreadable = predict_splits(plan)
+    fitted = VAL in plan.splits and plan.trained_on.is_of(plan.dataset)
+    reference = learn_reference(plan) if fitted and plan.members is None else None
+    raw, unreadable = predict_splits(plan, reference)
+    fitted = fitted and VAL in raw
+    temperature = calibration.fit_temperature(raw[VAL]) if fitted else plan.temperature
+    predicted = {name: of.calibrate(temperature) for name, of in raw.items()}
     val = predicted.get(VAL)
     splits = {name: of for name, of in predicted.items() if name != VAL or name in plan.asked}
-    fitted = val is not None and plan.trained_on.is_of(plan.dataset)
-    temperature = calibration.fit_temperature(val) if val and fitted else plan.temperature
-    wanted = {
-        "precision": plan.settings.precision_target,
-        "recall": plan.settings.recall_target,
-    }
-    judging = Judging(val, temperature, wanted, plan.settings.empty_label)
+    targets = plan.settings.name_targets()
+    judging = Judging(val, temperature, targets, plan.settings.empty_label)
     rows = {name: of.rows for name, of in predicted.items()}
     overlap, warnings = check_overlaps(plan.trained_on, rows)
     first = next(iter(splits))
@@ -85,18 +86,20 @@ def evaluate(plan: EvaluationPlan, commands: list[str]) -> Evaluation:
     )
     policy = None
     if val and fitted and temperature and plan.members is None:
-        policy = _choose_policy(plan, val, temperature, wanted)
+        policy = choose_policy(plan, predicted, temperature)
     return Evaluation(splits=splits, val=val, document=content, policy=policy)
 
 
-def predict_splits(plan: EvaluationPlan) -> tuple[dict[str, Predictions], Unreadable]:
+def predict_splits(
+    plan: EvaluationPlan, reference: Reference | None = None
+) -> tuple[dict[str, Predictions], Unreadable]:
     """Return the predictions of each split, and of each with any what could not be read.
 
     A split that was not asked for is left out where none of its crops can be read.
     """
     splits, unreadable = {}, {}
     for name, rows in plan.splits.items():
-        predictions = predict_rows(plan.predictor, rows, plan.crops_dir, name)
+        predictions = predict_rows(plan.predictor, rows, plan.crops_dir, name, reference)
         if lost := predictions.unreadable:
             unreadable[name] = {"n": len(lost), "of": len(rows), "crops": lost}
         if len(predictions):
@@ -126,28 +129,3 @@ def _compare(
         return compared, []
     overlap, warnings = check_overlaps(plan.peer_trained_on, {name: split.rows})
     return compared | {"overlap": overlap}, warnings
-
-
-def _choose_policy(
-    plan: EvaluationPlan, val: Predictions, temperature: float, wanted: dict[str, float]
-) -> Policy:
-    """Return what is applied from now on, as val of the run's own dataset tells it."""
-    on = MeasuredOn(
-        split=VAL,
-        dataset_fingerprint=plan.dataset_fingerprint,
-        n=len(val),
-        locations=len(set(val.locations)),
-    )
-    return Policy(
-        weights=whole.digest(plan.run_folder / WEIGHTS.name, "sha256"),
-        temperature=Temperature(value=temperature, measured_on=on),
-        thresholds={
-            metric: Thresholds(
-                wanted=wanted[metric],
-                per_label=operating.choose_thresholds(val, metric=metric, wanted=wanted[metric]),
-                measured_on=on,
-            )
-            for metric in operating.WANTED
-        },
-        empty_label=plan.settings.empty_label if plan.settings.empty_label in val.labels else None,
-    )

@@ -6,13 +6,12 @@ label's own. It needs no second network, and no temperature changes its order by
 
 import numpy as np
 
-from animl_pipeline.classifier.predictions import Floats, Ints, Predictions
-from animl_pipeline.evaluation import calibration
+from animl_pipeline.classifier.predictions import Floats, Ints, Predictions, to_logits
 
 
 def compute_margins(predictions: Predictions) -> tuple[Floats, Ints]:
     """Return for each row the margin of the best other label over its own, and that label (n,)."""
-    logits, rows = calibration.to_logits(predictions.probabilities), np.arange(len(predictions))
+    logits, rows = to_logits(predictions.probabilities), np.arange(len(predictions))
     own = logits[rows, predictions.truth]
     others = logits.copy()
     others[rows, predictions.truth] = -np.inf

@@ -7,18 +7,19 @@ predictions_<split>.csv, and short, so that they can be typed as they are shown.
 
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from animl_pipeline.classifier.predictions import Bools, Floats, Ints, Predictions
 from animl_pipeline.evaluation import intervals
 from animl_pipeline.evaluation.average_precision import divide
+from animl_pipeline.evaluation.settings import Metric
 
 REVIEW_PRECISIONS = (0.9, 0.95, 0.99)
 EMPTY_LOSSES = (0.0, 0.01, 0.05)
 CURVE_POINTS = 200
-WANTED: tuple[Literal["precision", "recall"], ...] = ("precision", "recall")
+WANTED: tuple[Metric, ...] = ("precision", "recall")
 DECIMALS_MIN = 3
 
 
@@ -81,7 +82,7 @@ def _accumulate(scores: Floats, positive: Bools) -> tuple[Floats, Ints, Ints]:
 
 
 def check_thresholds(
-    chosen_on: Predictions, checked_on: Predictions, wanted: dict[str, float]
+    chosen_on: Predictions, checked_on: Predictions, wanted: dict[Metric, float]
 ) -> dict[str, Any]:
     """Return per wanted metric and label the threshold, what it gave, and what it gives here."""
     points: dict[str, Any] = {}

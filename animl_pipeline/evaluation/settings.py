@@ -1,10 +1,12 @@
 """What an evaluation can be told."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from animl_pipeline.artifacts.splits import ALL_SPLITS
 from animl_pipeline.running.options import option, settings
+
+Metric = Literal["precision", "recall"]
 
 
 @settings
@@ -54,6 +56,10 @@ class Targets:
     recall_target: Annotated[
         float, option("Find each label's threshold for this recall.", ge=0.0, le=1.0)
     ] = 0.9
+
+    def name_targets(self) -> dict[Metric, float]:
+        """Return what the thresholds are to reach, by metric."""
+        return {"precision": self.precision_target, "recall": self.recall_target}
 
 
 @settings

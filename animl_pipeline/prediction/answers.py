@@ -15,9 +15,9 @@ class BoxAnswer:
     """A detector's box and what the network gives for its crop.
 
     `logits` (labels,) are not yet calibrated, so that a new policy needs no network; None where the
-    box was not classified, as that of a person. `unknown` is the unknown score, from 0 up, NaN
-    where the run has no reference of it; `traits` (k,) place the crop among those that the run was
-    tested on, and are empty where it has none. `is_grey`: the crop has no colour.
+    box was not classified, as that of a person. `unknown` is the unknown score, the higher the less
+    like train, NaN where the run has no reference of it; `traits` (k,) place the crop among those
+    that the run was tested on, and are empty where it has none. `is_grey`: the crop has no colour.
     """
 
     detection: Detection

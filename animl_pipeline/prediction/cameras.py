@@ -6,6 +6,7 @@ are grey, how large they are, and where they lie in the principal directions of 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,34 +123,57 @@ def add_summaries(summaries: Iterable[CameraSummary]) -> CameraSummary:
     )
 
 
-def measure_differences(one: CameraSummary, others: CameraSummary) -> dict[str, float]:
+class Difference(NamedTuple):
+    """A difference, less that which as few boxes as these have `by_chance`."""
+
+    value: float
+    by_chance: float
+
+
+def measure_differences(one: CameraSummary, others: CameraSummary) -> dict[str, Difference]:
     """Return in what a location differs from the sum of others, each difference from 0 up.
 
     Of counts: the total variation, half the sum of the differences of the shares. Of traits: the
-    root of the mean squared difference of the means, in standard deviations of the others, less
-    what as few boxes as these would differ by chance.
+    root of the mean squared difference of the means, in standard deviations of the others.
     """
     differences = {
         name: _measure_variation(getattr(one, name), getattr(others, name))
         for name in ("probability", "labels", "area")
     }
-    differences["grey"] = abs(one.grey / one.boxes - others.grey / others.boxes)
+    grey = [(of.grey, of.boxes - of.grey) for of in (one, others)]
+    differences["grey"] = _measure_variation(*grey)
     if one.traits:
         mean = np.array(others.traits) / others.boxes
         variance = np.array(others.squares) / others.boxes - mean**2 + 1e-12
-        gaps = (np.array(one.traits) / one.boxes - mean) ** 2 / variance - 1 / one.boxes
-        differences["traits"] = float(np.sqrt(max(0.0, gaps.mean())))
+        gap = ((np.array(one.traits) / one.boxes - mean) ** 2 / variance).mean()
+        by_chance = 1 / one.boxes
+        value = float(np.sqrt(max(0.0, gap - by_chance)))
+        differences["traits"] = Difference(value, float(np.sqrt(by_chance)))
     return differences
 
 
-def _measure_variation(one: Iterable[int], others: Iterable[int]) -> float:
-    shares = [np.array(list(counts)) / max(sum(counts), 1) for counts in (one, others)]
-    return float(np.abs(shares[0] - shares[1]).sum() / 2)
+def _measure_variation(one: tuple[int, ...], others: tuple[int, ...]) -> Difference:
+    """Return the total variation between the shares of two counts.
+
+    By chance a share of n boxes is off by sqrt(2 share (1 - share) / (pi n)) in the mean.
+    """
+    n, shares = sum(one), np.array(others) / sum(others)
+    by_chance = float(np.sqrt(2 * shares * (1 - shares) / (np.pi * n)).sum() / 2)
+    variation = float(np.abs(np.array(one) / n - shares).sum() / 2)
+    return Difference(max(0.0, variation - by_chance), by_chance)
 
 
-def measure_distance(differences: dict[str, float], scales: dict[str, float]) -> float:
-    """Return the mean of the differences, each over its scale."""
-    return float(np.mean([value / scales[name] for name, value in differences.items()]))
+def measure_distance(differences: dict[str, Difference], scales: dict[str, float]) -> float:
+    """Return the root mean square of the scaled differences."""
+    scaled = scale_differences(differences, scales)
+    return float(np.sqrt(np.mean(np.square(list(scaled.values())))))
+
+
+def scale_differences(
+    differences: dict[str, Difference], scales: dict[str, float]
+) -> dict[str, float]:
+    """Return each difference over its scale, to which chance is added: few boxes tell less."""
+    return {name: of.value / (scales[name] + of.by_chance) for name, of in differences.items()}
 
 
 def judge_cameras(tallies: Iterable[CameraTally], cameras: Cameras | None) -> list[CameraVerdict]:
@@ -163,15 +187,16 @@ def judge_cameras(tallies: Iterable[CameraTally], cameras: Cameras | None) -> li
 def _judge_camera(tally: CameraTally, pooled: CameraSummary, cameras: Cameras) -> CameraVerdict:
     one = tally.summary
     boxes = one.boxes if one else 0
-    if one is None or boxes < BOXES_MIN:
-        words = f"too few boxes to say: {boxes} of at least {BOXES_MIN}"
+    if one is None or boxes < cameras.boxes_min:
+        words = f"too few boxes to say: {boxes} of at least {cameras.boxes_min}"
         return CameraVerdict(tally.location, tally.images, boxes, float("nan"), False, words)
     differences = measure_differences(one, pooled)
     distance = measure_distance(differences, cameras.scales)
     is_unlike = distance > cameras.threshold
     words = f"like the {len(cameras.known)} cameras it was tested on"
     if is_unlike:
-        most = sorted(differences, key=lambda name: -differences[name] / cameras.scales[name])
+        scaled = scale_differences(differences, cameras.scales)
+        most = sorted(scaled, key=lambda name: -scaled[name])
         words = (
             f"unlike the {len(cameras.known)} cameras it was tested on, most in "
             f"{WORDS[most[0]]} and {WORDS[most[1]]}: look at some of its images before you rely on "

@@ -93,12 +93,14 @@ class CameraSummary(Part):
 class Cameras(Part):
     """The locations that a run was tested on, and how far from them is far.
 
-    A location's distance is the mean of its differences, each over its `scales`. Of the known
-    locations, each left out in turn, at most the share `wanted` is farther than `threshold`.
+    A location's distance is the root mean square of its differences, each over its `scales`. Of
+    the known locations, each left out in turn, at most the share `wanted` is farther than
+    `threshold`. Of one with fewer than `boxes_min` boxes nothing is said.
     """
 
     threshold: Positive
     wanted: Probability
+    boxes_min: Count
     scales: dict[str, Positive]
     measured_on: MeasuredOn
     known: tuple[CameraSummary, ...]

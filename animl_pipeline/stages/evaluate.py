@@ -8,7 +8,8 @@ Writes  runs/<name>/evaluation/predictions_<split>.csv   a probability per crop 
         runs/<name>/evaluation/label_errors_<split>.csv  labels to look at again
         runs/<name>/evaluation/metrics.json              every metric
         runs/<name>/evaluation/report.html               one page to read
-        runs/<name>/policy.json                          temperature and thresholds, chosen on val
+        runs/<name>/policy.json                          what was chosen on val, and is applied
+        runs/<name>/reference.safetensors                what the crops of train are like
 """
 
 import logging

@@ -13,6 +13,7 @@ from animl_pipeline.evaluation.against import matching
 from animl_pipeline.evaluation.against.comparison import Other
 from animl_pipeline.evaluation.mapping import Mapping, read_mapping
 from animl_pipeline.formats import megadetector
+from animl_pipeline.runs import policy
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class Peer:
     """What to compare with, read but not yet asked: another run, or another tool's results.
 
     `members` are which of its labels or classes make up which of ours; None: those of equal name.
+    A run's probabilities are calibrated by the `temperature` that is kept with it, if one is.
     """
 
     name: str
     source: Predictor | Results
     members: Mapping | None
+    temperature: float | None = None
 
 
 def read_peer(path: Path, fabric: Fabric, labels: list[str], mapping_file: Path | None) -> Peer:
@@ -36,8 +39,10 @@ def read_peer(path: Path, fabric: Fabric, labels: list[str], mapping_file: Path 
         InputMissing, InputInvalid: with what is wrong and what to do.
     """
     source: Predictor | Results
+    temperature = None
     if path.is_dir():
         network, card = classifier.load(path)
+        temperature = policy.read_temperature(path, card)
         source, classes = Predictor(fabric, network, card), card.labels
     else:
         source = megadetector.read(path)
@@ -45,7 +50,7 @@ def read_peer(path: Path, fabric: Fabric, labels: list[str], mapping_file: Path 
     members = None
     if mapping_file:
         members = read_mapping(mapping_file, members=classes, targets=labels)
-    return Peer(path.name, source, members)
+    return Peer(path.name, source, members, temperature)
 
 
 def predict_with_peer(peer: Peer, ours: Predictions, crops_dir: Path) -> Other:
@@ -54,4 +59,5 @@ def predict_with_peer(peer: Peer, ours: Predictions, crops_dir: Path) -> Other:
         return matching.match_results(peer.name, peer.source, ours, peer.members)
     # A crop that was readable a minute ago may not be so now.
     theirs = predict_rows(peer.source, ours.rows, crops_dir, peer.name)
+    theirs = theirs.calibrate(peer.temperature)
     return matching.match_predictions(peer.name, theirs, ours, peer.members)
