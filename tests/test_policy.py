@@ -80,9 +80,9 @@ def test_a_policy_is_read_as_it_was_written(run: Path) -> None:
 
 def test_lists_of_numbers_stand_on_one_line(run: Path) -> None:
     write_policy(run, make_policy(run))
-    lines = (run / "policy.json").read_text().splitlines()
-    assert '     "traits": [0.1,-2.5e-07],' in lines
-    assert '   "bird": 0.812,' in lines or '    "bird": 0.812,' in lines
+    lines = [line.strip() for line in (run / "policy.json").read_text().splitlines()]
+    assert '"traits": [0.1,-2.5e-07],' in lines
+    assert '"bird": 0.812,' in lines
 
 
 @pytest.mark.parametrize(
