@@ -10,15 +10,15 @@ from typing import Any
 
 from animl_pipeline.artifacts.names import OVERVIEW
 from animl_pipeline.detection.walking import read_state
-from animl_pipeline.files.names import is_encodable
 from animl_pipeline.images.opening import unwarned
 from animl_pipeline.prediction.decisions import make_rules
 from animl_pipeline.prediction.outputs import OutputCounts, Writing, write_outputs
 from animl_pipeline.prediction.plan import OURS, PredictionPlan
+from animl_pipeline.prediction.provenance import make_info, name_detector
 from animl_pipeline.prediction.store import Store
 from animl_pipeline.report.overview import Overview
 from animl_pipeline.report.overview_context import make_context
-from animl_pipeline.report.overview_page import Context, write_overview
+from animl_pipeline.report.overview_page import write_overview
 
 OUTPUTS = "outputs"  # the note of what was written
 
@@ -43,8 +43,8 @@ def write_all(answers: Store, plan: PredictionPlan) -> Written:
         folder=plan.folder,
         rules=rules,
         gap_seconds=plan.options.sequence_gap,
-        detector=_name_detector(plan),
-        info=_make_info(plan, context),
+        detector=name_detector(plan),
+        info=make_info(plan, rules),
         cameras=plan.policy.cameras if plan.policy else None,
     )
     decides = (answers.changes, writing, context, version("animl-pipeline"))
@@ -83,21 +83,3 @@ def _summarise(counts: OutputCounts) -> dict[str, Any]:
             if verdict.is_unlike
         ],
     }
-
-
-def _name_detector(plan: PredictionPlan) -> str:
-    if plan.detector:
-        return plan.detector.name
-    if plan.results:
-        name = plan.results.info.get("detector")
-        is_text = isinstance(name, str) and is_encodable(name)
-        return str(name) if is_text and name else f"{plan.options.detections}"
-    return "none: whole images"
-
-
-def _make_info(plan: PredictionPlan, context: Context) -> dict[str, Any]:
-    """Return what results.json says of how it was made, beside its format and detector."""
-    info: dict[str, Any] = {"classifier": plan.run_folder.name}
-    if plan.detector and plan.detector.metadata:
-        info["detector_metadata"] = plan.detector.metadata
-    return info | {"custom_metadata": dict(context.made)}
