@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from killable import Ended, Runner, runner
+from lively import enliven
 from megadetector_validator import errors_of_megadetector
 from PIL import Image
 from shop import Done
@@ -368,3 +370,28 @@ def test_a_folder_without_pictures_says_so(
     done = pipeline("detect", "--images-dir", images)
     assert done.code == 1
     assert "no folder of images" in done.err or "holds no images" in done.err
+
+
+def test_predict_detects_on_the_way_as_detect_does(yolos: Yolos, work: Path, trained: Path) -> None:
+    shutil.copytree(trained / "runs/first", work / "runs/first")
+    enliven(work / "runs/first")
+    spoiled = work / "images/half.jpg"
+    spoiled.write_bytes((work / "images/camera 0/0.jpg").read_bytes()[:9000])
+    found = ["--threshold", "0.002", "--device", "cpu", "--tolerate", "1"]
+    model = ["--model", str(yolos.folder / "yolo11.pt")]
+    run = ["--run-dir", "runs/first", "--engine", "torch"]
+    for words in (
+        ["detect", *model, *found],
+        ["predict", *model, *run, *found, "--output-dir", "on_the_way"],
+        ["predict", "--detections", "detections.json", *run, *found, "--output-dir", "given"],
+    ):
+        ended = yolos.runner.run(work, words)
+        assert ended.code == 0, ended.said
+    boxes = table_io.read(tables.PREDICTED_BOXES, work / "on_the_way/predictions.csv")
+    assert len(boxes) > 6
+    assert boxes["prob_fox"].std() > 0.01
+    given = table_io.read(tables.PREDICTED_BOXES, work / "given/predictions.csv")
+    pd.testing.assert_frame_equal(boxes, given, check_exact=True)
+    failures = table_io.read(tables.UNREADABLE_IMAGES, work / "on_the_way/failures.csv")
+    assert list(failures["image"]) == ["half.jpg"]
+    assert failures["reason"][0].startswith("image is truncated")

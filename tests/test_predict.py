@@ -18,14 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from killable import Runner, runner
+from lively import enliven
 from PIL import Image
 from shop import Pipeline
 from world import make_world
 
 from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.catalogue.records import DetectedImage, Detection, Facts
-from animl_pipeline.classifier import card as classifier
-from animl_pipeline.classifier import networks
 from animl_pipeline.classifier.engines import open_engine
 from animl_pipeline.classifier.predicting import (
     GREY_SPREAD_MAX,
@@ -62,25 +61,6 @@ def read_settings(folder: Path) -> dict[str, object]:
         value = file.execute("SELECT value FROM notes WHERE name = 'settings'").fetchone()[0]
     settings: dict[str, object] = json.loads(value)
     return settings
-
-
-def enliven(run_folder: Path) -> None:
-    """Give a run a network that says something else of each crop; two epochs teach it to say one.
-
-    It is one drawn at random, whose batch norms have seen noise.
-    """
-    card = classifier.read_card(run_folder)
-    torch.manual_seed(0)
-    network = networks.build(card.model_name, len(card.labels), card.image_size)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None
-    with torch.no_grad():
-        coarse = torch.randn(32, 3, 8, 8)
-        network.train()(torch.nn.functional.interpolate(coarse, (card.image_size,) * 2))
-        networks.find_head(network).weight.mul_(3)
-    classifier.save(run_folder, network, card)
 
 
 @pytest.fixture
