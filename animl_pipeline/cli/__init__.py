@@ -20,9 +20,10 @@ SPINS = "10000"
 HELP = """From camera-trap labels and images to a trained, honestly evaluated species classifier.
 
 The stages, in order: download, crop, split, train, evaluate. Each finds its input where the one
-before wrote it, so only the first needs an argument:
+before wrote it, so only the first needs an argument. Then predict names the animals in new images:
 
     pipeline download export.json
+    pipeline predict /media/card
 
 Beside them: check a COCO file before any work, detect animals with MegaDetector, convert between
 a COCO file and MegaDetector results.

@@ -35,7 +35,8 @@ class Boxes:
 
     panel: ClassVar[str] = "Which parts are classified"
     detections: Annotated[
-        Path | None, option("MegaDetector results that are there; default: detect on the way.")
+        Path | None,
+        option("MegaDetector results of these images; default: it looks at them on the way."),
     ] = None
     model: Annotated[
         str,
@@ -65,7 +66,11 @@ class Cameras:
     ] = None
     location_level: Annotated[
         int,
-        option("Which folder below the images is the location; 0: all are one.", ge=0, le=64),
+        option(
+            "How deep below the images the folder of a location is; 0: all images are of one.",
+            ge=0,
+            le=64,
+        ),
     ] = 1
     sequence_gap: Annotated[
         float, option("Seconds between two images of one sequence at most.", ge=0.0)
@@ -80,8 +85,8 @@ class Deciding:
     label_threshold: Annotated[
         tuple[str, ...],
         option(
-            "LABEL=VALUE: the least probability of a label that is accepted; may be given several "
-            "times. Default: what `evaluate` chose."
+            "LABEL=VALUE, such as fox=0.9: the least probability at which a label is accepted; may "
+            "be given several times. Default: what `evaluate` chose."
         ),
     ] = ()
 

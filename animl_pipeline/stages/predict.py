@@ -9,7 +9,7 @@ Writes  predictions/results.json             the answers, as MegaDetector result
         predictions/images.csv               one row per image
         predictions/sequences.csv            one row per sequence
         predictions/failures.csv             every image that could not be read, and why
-        predictions/overview.html            one page to read
+        predictions/overview.html            one page to look at
         Beside them .predict.answers: what was answered so far, for the next time.
 """
 
