@@ -15,7 +15,7 @@ from scipy import special
 from animl_pipeline.prediction.answers import ImageAnswer
 from animl_pipeline.runs.policy import Cameras, CameraSummary
 
-BOXES_MIN = 20  # fewer say too little of a camera
+BOXES_MIN = 10  # fewer say too little of a camera
 PROBABILITY_EDGES = np.linspace(0, 1, 11)
 AREA_EDGES = np.array([0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, np.inf])  # of the image's
 WORDS = {
