@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from animl_pipeline.catalogue.records import Detection
+from animl_pipeline.classifier.predictions import Predictions
 from animl_pipeline.prediction import decisions
 from animl_pipeline.prediction.answers import BoxAnswer, ImageAnswer
 from animl_pipeline.prediction.decisions import Frame, Rules, decide_frame
@@ -106,7 +107,11 @@ def test_probabilities_are_those_that_evaluate_writes(logits: list[list[float]],
     temperature = 0.5 + t
     boxes = [BoxAnswer(Detection("animal", 0.9, BOX), np.float32(row), nan, NONE) for row in logits]
     decided = decisions.decide_boxes(boxes, Rules(LABELS, temperature))
-    expected = special.softmax(np.float32(logits).astype(float) / temperature, axis=1).round(9)
+    raw, truth = np.float32(logits), np.zeros(len(logits), dtype=np.int64)
+    predictions = Predictions.from_arrays(
+        LABELS, special.softmax(raw, axis=1), truth, [("", "")] * len(raw)
+    )
+    expected = replace(predictions, logits=raw).calibrate(temperature).probabilities
     assert np.array_equal([one.probabilities for one in decided], expected)
 
 

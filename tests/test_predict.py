@@ -19,12 +19,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from killable import Runner, runner
 from lively import enliven
+from megadetector_validator import errors_of_megadetector
 from PIL import Image
 from shop import Pipeline
 from world import make_world
 
 from animl_pipeline.artifacts import table_io, tables
+from animl_pipeline.artifacts.names import RESULTS
 from animl_pipeline.catalogue.records import DetectedImage, Detection, Facts
+from animl_pipeline.classifier.card import read_card
 from animl_pipeline.classifier.engines import open_engine
 from animl_pipeline.classifier.predicting import (
     GREY_SPREAD_MAX,
@@ -534,3 +537,20 @@ def test_the_run_in_use_is_taken_before_the_latest(pipeline: Pipeline, lively: P
     assert pipeline("predict", "--whole-images", "--device", "cpu").code == 0
     inputs = json.loads(Path("predictions/predict.json").read_text())["inputs"]
     assert "runs/better/model.safetensors" in inputs
+
+
+@needs_fork
+def test_results_say_what_decided_and_pass_megadetectors_validator(
+    evaluated: Evaluated, work: Path
+) -> None:
+    words = [*WITH_BOXES, "--tolerate", "1", "--label-threshold", "fox=0.4"]
+    ended = evaluated.runner.run(work, words)
+    assert ended.code == 0, ended.said
+    path = work / "predictions" / RESULTS.name
+    assert errors_of_megadetector(path) == []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    card, made = read_card(work / "runs/latest"), content["info"]["custom_metadata"]
+    assert list(content["classification_categories"].values()) == made["labels"] == card.labels
+    assert (made["thresholds"]["fox"], made["thresholds_given"]) == (0.4, {"fox": 0.4})
+    assert made["answered_with"]["crop rule"]["margin"] == 0.1
+    assert made["trained_with"] == card.versions
