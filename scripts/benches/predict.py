@@ -4,7 +4,12 @@ On the Missouri photographs with people's boxes, all on the CPU, by one network 
 our stage with both engines, MegaDetector's crop_detections and run_classifier, animl's classify.
 The peers have the best of some batch sizes, chosen in a first round; MegaDetector is also compared
 without the time of its cropping. Above all of them is the network alone, by our engines, on
-pictures that are in memory. With --many it is measured instead whether memory stays flat.
+pictures that are in memory.
+
+    scripts/bench predict --many 50000
+
+measures instead how much memory so many images take, and a tenth of them: small ones, each with a
+box, a hundred cameras, by a small network.
 """
 
 import argparse
@@ -36,7 +41,7 @@ PEERS = ("megadetector", "animl")
 BATCHES = (1, 16, 64)  # 1 is the default of both peers
 LABELS = [f"label {number}" for number in range(20)]
 WANTED = {"megadetector": 3.0, "animl": 3.0, "alone onnx": 0.9}
-PROGRESS = 10  # parts that memory is looked at of many images
+CAMERAS, SMALL_PX, SMALL_NETWORK = 100, 64, ("mobilenetv3_small_050", 32)
 
 
 def make_run(folder: Path, model_name: str, side_px: int) -> None:
@@ -137,6 +142,38 @@ def compare(folder: Path, given: argparse.Namespace) -> None:
     report(images, took)
 
 
+def measure_memory(folder: Path, given: argparse.Namespace) -> None:
+    """Print what memory a tenth of many images takes, and all of them."""
+    make_run(folder / "run", *SMALL_NETWORK)
+    source, rng = folder / "small.jpg", np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (SMALL_PX, SMALL_PX, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(source)
+    box = {"category": "1", "conf": 0.9, "bbox": [0.2, 0.2, 0.5, 0.5]}
+    peaks: dict[int, float] = {}
+    for count in (given.many // 10, given.many):
+        images = [f"camera{n % CAMERAS:03}/{n // CAMERAS:06}.jpg" for n in range(count)]
+        for name in images:
+            path = folder / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.hardlink_to(source)
+        content = {
+            "info": {"format_version": "1.4", "detector": "none"},
+            "detection_categories": {"1": "animal"},
+            "images": [{"file": name, "detections": [box]} for name in images],
+        }
+        (folder / "detections.json").write_text(json.dumps(content))
+        took = take(Path(sys.executable), "ours", folder, engine="torch")
+        peaks[count] = took["peak_mb"]
+        written = sum(file.stat().st_size for file in (folder / "output").rglob("*.*"))
+        print(f"{count:,} images: {took['peak_mb']:,.0f} MB at most, {took['clock']:.0f} s "
+              f"({took['processor'] / count * 1000:.1f} ms of a processor an image), "
+              f"{written / 1e6:,.0f} MB written")  # fmt: skip
+    fewer, more = peaks
+    each = (peaks[more] - peaks[fewer]) * 1e6 / (more - fewer)
+    print(f"{each:,.0f} bytes an image more: {each:,.0f} MB for a million")
+
+
 def report(images: int, took: dict[str, list[dict[str, float]]]) -> None:
     """Print the rates, and the ratios round by round."""
     for name, rounds in took.items():
@@ -169,7 +206,12 @@ def main() -> None:
     parser.add_argument("--model-name", default="efficientnet-b3")
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="of the peers")
+    parser.add_argument("--many", type=int, help="measure the memory of so many images instead")
     given = parser.parse_args()
+    if given.many:
+        with tempfile.TemporaryDirectory() as temporary:
+            measure_memory(Path(temporary), given)
+        return
     if not MISSOURI.exists():
         sys.exit(f"{MISSOURI} is not there: no photographs to measure with.")
     with tempfile.TemporaryDirectory() as temporary:
