@@ -36,7 +36,8 @@ class Engine(Protocol):
     def run(self, pictures: Pictures) -> tuple[Floats32, Floats32]:
         """Return logits (n, labels) and features (n, width), which are what the head takes.
 
-        `pictures` (n, 3, side, side) are what `Transform.prepare` gives.
+        `pictures` (n, 3, side, side) are what `Transform.prepare` gives. Of PyTorch the last bits
+        of a picture's logits depend on how many are beside it, by 5e-7 (docs, Measured).
         """
 
 

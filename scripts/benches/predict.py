@@ -136,6 +136,7 @@ def compare(folder: Path, given: argparse.Namespace) -> None:
         for name in order:
             python, how, options = turns[name]
             took[name].append(take(python, how, folder, **options))
+            print(f"{name}: {images / took[name][-1]['clock']:.1f} images/s", flush=True)
     print(
         f"{images:,} images, {boxes:,} boxes, {given.model_name} at {side}, {given.rounds} rounds"
     )
