@@ -22,7 +22,8 @@ PAGES = FRONT + [
 ]
 # Options of other programs (pip, git, torchrun, tensorboard, our scripts) that pages may name.
 OTHERS = """
-    --many --logdir --constraint --help --version --only --nproc-per-node --nnodes --rdzv-endpoint --rounds
+    --many
+    --logdir --constraint --help --version --only --nproc-per-node --nnodes --rdzv-endpoint --rounds
 """
 
 
