@@ -33,7 +33,7 @@ def make_run(folder: Path, model_name: str = "efficientnet-b0") -> Path:
     with torch.no_grad():
         for parameter in networks.find_head(made).parameters():
             parameter.normal_(0, 0.5)
-    card.save(folder, made, Card(model_name, LABELS, SIDE, {}, {}, {}, "", 0))
+    card.save(folder, made, Card(model_name, LABELS, SIDE, {}, {"precision": "32-true"}, {}, "", 0))
     return folder
 
 
@@ -65,12 +65,24 @@ def test_torch_gives_the_logits_of_the_network_and_what_its_head_takes(
     assert engine.card == its_card
 
 
+def test_torch_computes_in_the_precision_of_training_whatever_else_the_processor_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, pictures = make_run(tmp_path), draw(4)
+    before, _ = engines.open_engine(run, wanted="torch", device="cpu").run(pictures)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    after, _ = engines.open_engine(run, wanted="torch", device="cpu").run(pictures)
+    np.testing.assert_array_equal(before, after)
+
+
 def test_torch_gives_the_probabilities_of_evaluate_to_a_millionth(in_trained: Path) -> None:
     run = in_trained / "runs/first"
     engine = engines.open_engine(run, wanted="torch", device="cpu")
     rows = pd.read_csv("dataset/dataset.csv")
     network, its_card = card.load(run)
-    predictor = predicting.Predictor(devices.make_fabric("cpu", "auto"), network, its_card)
+    predictor = predicting.Predictor(
+        devices.make_fabric("cpu", card.choose_precision(its_card)), network, its_card
+    )
     evaluated = predicting.predict_rows(predictor, rows, Path("crops"), "test").probabilities
     prepare = make_transform(its_card).prepare
     crops = [prepare(opening.open_upright(Path("crops", crop))).numpy() for crop in rows["crop"]]

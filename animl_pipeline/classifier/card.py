@@ -78,6 +78,12 @@ def read_card(folder: Path) -> Card:
     return card
 
 
+def choose_precision(card: Card) -> str:
+    """Return the precision to predict in: that of training, where every machine has it."""
+    trained = card.options.get("precision")
+    return trained if trained in {"32-true", "bf16-mixed"} else "auto"
+
+
 def _list_checks(card: Card) -> dict[str, bool]:
     """Return for each field of a card whether it is what it has to be."""
     labels = card.labels if isinstance(card.labels, list) else []

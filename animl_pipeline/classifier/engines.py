@@ -49,7 +49,7 @@ class TorchEngine:
     def __init__(self, run_folder: Path, device: str) -> None:
         network, self.card = cards.load(run_folder)
         self.version = str(torch.__version__)
-        self._fabric = devices.make_fabric(device, "auto")
+        self._fabric = devices.make_fabric(device, cards.choose_precision(self.card))
         inference = Inference(network, self.card).eval().to(self._fabric.device)
         self._inference = self._fabric.setup(inference)
         is_cpu = self._fabric.device.type == "cpu"

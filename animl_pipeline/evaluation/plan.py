@@ -10,7 +10,7 @@ from animl_pipeline.artifacts import table_io, tables
 from animl_pipeline.artifacts.names import CARD, WEIGHTS
 from animl_pipeline.artifacts.splits import ALL_SPLITS, SEEN_TEST, TEST, TRAIN, VAL
 from animl_pipeline.classifier import card as classifier
-from animl_pipeline.classifier.card import Card
+from animl_pipeline.classifier.card import Card, choose_precision
 from animl_pipeline.classifier.predicting import Predictor
 from animl_pipeline.errors import ImageUnusable, InputInvalid, InputMissing, OptionError
 from animl_pipeline.evaluation.against.peers import Peer, read_peer
@@ -69,7 +69,7 @@ def make_plan(options: Settings) -> EvaluationPlan:
     peer_path = _follow_peer(options.compare)
     inputs = require_inputs("evaluate", _list_inputs(options, run_folder, dataset_file, peer_path))
     network, card = classifier.load(run_folder)
-    fabric = devices.make_fabric("auto", _choose_precision(card))
+    fabric = devices.make_fabric("auto", choose_precision(card))
     dataset = table_io.read(tables.DATASET, dataset_file)
     members = None
     if options.target_mapping:
@@ -151,12 +151,6 @@ def _list_inputs(
     elif peer:
         inputs.append(peer)
     return inputs + [path for path in (options.compare_mapping, options.target_mapping) if path]
-
-
-def _choose_precision(card: Card) -> str:
-    """Return the precision the run was trained in, where every machine has it."""
-    trained = card.options.get("precision")
-    return trained if trained in {"32-true", "bf16-mixed"} else "auto"
 
 
 def _choose_rows(
