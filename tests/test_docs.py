@@ -22,7 +22,7 @@ PAGES = FRONT + [
 ]
 # Options of other programs (pip, git, torchrun, tensorboard, our scripts) that pages may name.
 OTHERS = """
-    --many
+    --many --images --batches
     --logdir --constraint --help --version --only --nproc-per-node --nnodes --rdzv-endpoint --rounds
 """
 
