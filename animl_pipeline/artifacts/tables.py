@@ -177,7 +177,9 @@ PREDICTED_BOXES = Table(
         Column(CONFIDENCE, "The detector's.", float, low=0, high=1),
         Column("label", "The likeliest label, or the detector's person or vehicle.", str, True),
         Column("probability", "Its probability, 0 to 1.", float, True),
-        Column("unknown", "How unlike anything learned it is; the higher, the less alike.", float, True),
+        Column(
+            "unknown", "How unlike anything learned it is; the higher, the less alike.", float, True
+        ),
         DECISION,
         RULE,
     ),
