@@ -27,7 +27,8 @@ def read(tmp_path: Path) -> Read:
 
 def test_stages_come_in_their_order_whatever_the_files_is(read: Read) -> None:
     found = read(
-        '[evaluate]\n[crop]\n[detect]\n[download]\ncoco-file = "a.json"\n[split]\n[train]\n'
+        '[predict]\n[evaluate]\n[crop]\n[detect]\n[download]\ncoco-file = "a.json"\n[split]\n'
+        "[train]\n"
         '[convert]\ninput-file = "a.json"\noutput-file = "b.json"\n[check]\ncoco-file = "a.json"\n'
     )
     assert tuple(name for name, _ in found) == tuple(stage.list_stages())
@@ -82,6 +83,8 @@ def test_every_default_of_a_stage_can_be_written_down(read: Read, name: str) -> 
             text = str(value).lower()
         elif isinstance(value, int | float):
             text = repr(value)
+        elif isinstance(value, tuple):
+            text = repr(list(value))
         else:
             text = f'"{value}"'
         text = '"export.json"' if field.is_required else text
