@@ -7,6 +7,7 @@ import argparse
 import io
 import json
 import tempfile
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,12 @@ def copy_images(world: World, card: Path, rng: np.random.Generator) -> list[dict
             boxes[row["image_id"]].append(box | {"bbox": [round(side, 4) for side in bbox]})
     cameras = dict(zip(world.locations, CAMERAS, strict=True))
     results = []
+    taken: Counter[str] = Counter()  # by each camera; not what lies there, so that twice is as once
     for image in sorted(export["images"], key=lambda row: (row["location"], row["datetime"])):
-        folder = card / cameras[image["location"]] / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"IMG_{len(list(folder.iterdir())) + 1:04}.JPG"
+        camera = cameras[image["location"]]
+        taken[camera] += 1
+        path = card / camera / FOLDER / f"IMG_{taken[camera]:04}.JPG"
+        path.parent.mkdir(parents=True, exist_ok=True)
         when = datetime.fromisoformat(image["datetime"])
         with Image.open(world.bucket_dir / image["serving_bucket_key"]) as picture:
             path.write_bytes(encode(picture, when))
