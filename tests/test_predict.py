@@ -280,7 +280,7 @@ def test_videos_are_counted_and_other_files_are_no_error(pipeline: Pipeline, liv
         Path("images", name).write_bytes(b"x")
     done = pipeline("predict", "--whole-images", *RUN)
     assert done.code == 0, done.err
-    assert "2 videos" in done.out
+    assert "videos: 2" in done.out
     assert list(read_answers()) == ["a/1.jpg"]
     record = json.loads(Path("predictions/predict.json").read_text())
     assert record["counts"]["videos not read"] == 2

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from scipy import special
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -212,9 +211,3 @@ def to_probabilities(logits: Tensor) -> Floats:
     """Return softmax of logits (n, labels) in double precision, to 9 decimals, as files hold it."""
     soft = torch.softmax(logits.double(), dim=1).cpu().numpy()
     return np.asarray(np.round(soft, DECIMALS))
-
-
-def calibrate(logits: Floats32, temperature: float) -> Floats:
-    """Return the probabilities (n, labels) of logits divided by the temperature, as files hold."""
-    soft = special.softmax(logits.astype(np.float64) / temperature, axis=1)
-    return np.asarray(soft.round(DECIMALS))

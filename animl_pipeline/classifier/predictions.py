@@ -145,7 +145,7 @@ class Predictions:
         """
         if temperature is None:
             return self
-        soft = special.softmax(self.get_logits() / temperature, axis=1).round(DECIMALS)
+        soft = calibrate(self.get_logits(), temperature)
         # By column, as a table holds them: the last digit of a sum over labels follows from it.
         return replace(self, logits=self.get_logits(), probabilities=np.asfortranarray(soft))
 
@@ -165,6 +165,12 @@ class Predictions:
 def to_logits(probabilities: Floats) -> Floats:
     """Return log(probability), kept off minus infinity."""
     return np.asarray(np.log(np.maximum(probabilities, FLOOR)))
+
+
+def calibrate(logits: NDArray[np.floating[Any]], temperature: float) -> Floats:
+    """Return the probabilities (n, labels) of logits divided by the temperature, as files hold."""
+    soft = special.softmax(logits.astype(np.float64) / temperature, axis=1)
+    return np.asarray(soft.round(DECIMALS))
 
 
 def sum_members(probabilities: Floats, labels: list[str], members: dict[str, list[str]]) -> Floats:

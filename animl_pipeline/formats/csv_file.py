@@ -29,7 +29,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple
     with _opened(path) as rows:
         missing = [name for name in columns if name not in (rows.fieldnames or ())]
         if missing:
-            raise InputInvalid(f"{path} has no column {missing[0]}; it needs {list(columns)}.")
+            raise InputInvalid(f"{path} has no column {missing[0]}; it needs {', '.join(columns)}.")
         for number, row in enumerate(rows, start=2):
             yield number, tuple(row[name] or "" for name in columns)
 

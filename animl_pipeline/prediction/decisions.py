@@ -7,8 +7,7 @@ from math import isnan
 import numpy as np
 
 from animl_pipeline.catalogue.records import PERSON, VEHICLE
-from animl_pipeline.classifier.predicting import calibrate
-from animl_pipeline.classifier.predictions import Floats
+from animl_pipeline.classifier.predictions import Floats, calibrate
 from animl_pipeline.prediction.answers import BoxAnswer, ImageAnswer
 from animl_pipeline.runs.policy import Policy
 

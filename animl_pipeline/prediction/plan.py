@@ -263,7 +263,9 @@ def _warn(run_folder: Path, listing: Listing, places: Places) -> None:
             known, len(listing.images),
         )  # fmt: skip
     if listing.videos:
-        logger.warning("%d videos are not read, as %s", len(listing.videos), listing.videos[0])
+        logger.warning(
+            "Not read, as videos: %d; the first is %s", len(listing.videos), listing.videos[0]
+        )
 
 
 def count_trained_on(run_folder: Path, listing: Listing) -> int:

@@ -91,7 +91,7 @@ class Store:
                     raise DamagedStore(self.path)
                 self._connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;{SEQUENCES}")
                 self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-            except BaseException:
+            except BaseException:  # Ctrl-C, too: nobody else could close what nobody has yet
                 self._connection.close()
                 raise
 

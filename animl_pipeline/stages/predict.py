@@ -60,7 +60,7 @@ def run(plan: "PredictionPlan") -> Counts:
         f"{images:,} images ({looked_at:,} looked at now): "
         + ", ".join(f"{count:,} {decision}" for decision, count in written.images.items())
         + f"; {failed:,} failed"
-        + (f"; {videos:,} videos are not read" if videos else "")
+        + (f"; not read, as videos: {videos:,}" if videos else "")
         + f" -> {plan.folder / OVERVIEW.name}"
         + ("" if written.is_new else ", which is up to date"),
         *(f"unlike the cameras it was tested on: {words}" for words in written.unlike[:UNLIKE]),
